@@ -1,0 +1,24 @@
+"""What a host's half of the demo hands over."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class DemoRun(NamedTuple):
+    """A finished pretraining on digits.
+
+    Attributes:
+        random_features: The untrained backbone's features ``(n, d)`` of the training and of the test images.
+        trained_features: The same of the pretrained backbone.
+        curves: A value an epoch of the loss and of each of its terms, by name, since the first start.
+        checkpoint: The host's last checkpoint.
+        log: The host's own log of the training, a file or a folder.
+    """
+
+    random_features: tuple[Tensor, Tensor]
+    trained_features: tuple[Tensor, Tensor]
+    curves: dict[str, list[float]]
+    checkpoint: Path
+    log: Path

@@ -1,0 +1,19 @@
+"""What the subcommands share."""
+
+import argparse
+from collections.abc import Sequence
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print aligned columns, without those that are empty but for their heading."""
+    columns = [column for column in zip(*rows, strict=True) if any(map(str.strip, column[1:]))]
+    widths = [max(map(len, column)) for column in columns]
+    for row in zip(*columns, strict=True):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def positive(text: str) -> int:
+    """An argument that must be an integer of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer >= 1, got {text!r}")
+    return int(text)

@@ -1,0 +1,105 @@
+"""Validation shared by the functions and the losses: each error names the argument, what came and what is allowed."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from imsvd_plugins.distributed import world_size
+
+
+def check_positive(name: str, value: float) -> None:
+    """Refuse anything but a finite number above 0."""
+    _check_number(name, value)
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be a finite number > 0, got {value!r}.")
+
+
+def check_non_negative(name: str, value: float) -> None:
+    """Refuse anything but a finite number >= 0."""
+    _check_number(name, value)
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} must be a finite number >= 0, got {value!r}.")
+
+
+def check_integer(name: str, value: int, minimum: int) -> None:
+    """Refuse anything but an integer of at least ``minimum``."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int >= {minimum}, got {value!r} of type {type(value).__name__}.")
+    if value < minimum:
+        raise ValueError(f"{name} must be an int >= {minimum}, got {value}.")
+
+
+def check_boolean(name: str, value: bool) -> None:
+    """Refuse anything but True and False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}.")
+
+
+def check_gather_distributed(gather_distributed: bool) -> None:
+    """Refuse to gather with a torch that was built without ``torch.distributed``."""
+    check_boolean("gather_distributed", gather_distributed)
+    if gather_distributed and not dist.is_available():
+        raise ValueError(
+            "gather_distributed=True needs torch.distributed, which this build of torch lacks; set it to False."
+        )
+
+
+def check_views(z_views: Sequence[Tensor] | Tensor, *, gather_distributed: bool) -> list[Tensor]:
+    """The views, checked and in the precision the losses compute in.
+
+    Args:
+        z_views: Two or more tensors ``(N, D)`` of one shape, on one device, of any floating dtype.
+        gather_distributed: Whether the batch is the one of all ranks: then one sample a rank is enough.
+
+    Returns:
+        The views in float64 if any of them is, else in float32.
+
+    Raises:
+        TypeError: If a view is no floating-point tensor.
+        ValueError: If there are fewer than two views, if their shapes or devices differ, or if the batch is too small.
+    """
+    if isinstance(z_views, Tensor) and z_views.ndim != 3:
+        raise ValueError(
+            f"z_views must be two or more tensors (N, D) or one (V, N, D), got one of shape {tuple(z_views.shape)}."
+        )
+    views = list(z_views)
+    if len(views) < 2:
+        raise ValueError(f"z_views must hold at least two views of the batch, got {len(views)}.")
+    for index, z in enumerate(views):
+        check_matrix(f"z_views[{index}]", z)
+        if z.shape != views[0].shape:
+            raise ValueError(
+                f"all views must have one shape (N, D), got z_views[0] {tuple(views[0].shape)} "
+                f"and z_views[{index}] {tuple(z.shape)}."
+            )
+        if z.device != views[0].device:
+            raise ValueError(
+                f"all views must be on one device, got z_views[0] on {views[0].device} "
+                f"and z_views[{index}] on {z.device}."
+            )
+    minimum = 1 if gather_distributed and world_size() > 1 else 2
+    if len(views[0]) < minimum:
+        raise ValueError(
+            f"z_views must hold N >= {minimum} samples, got N = {len(views[0])}: "
+            "the objective is a statistic of the batch."
+        )
+    dtype = torch.float64 if any(z.dtype == torch.float64 for z in views) else torch.float32
+    return [z.to(dtype) for z in views]
+
+
+def check_matrix(name: str, z: Tensor) -> None:
+    """Refuse anything but a floating-point tensor ``(N, D)``."""
+    if not isinstance(z, Tensor):
+        raise TypeError(f"{name} must be a tensor (N, D), got {type(z).__name__}.")
+    if not z.is_floating_point():
+        raise TypeError(f"{name} must have a floating dtype, got {z.dtype}.")
+    if z.ndim != 2 or z.shape[1] == 0:
+        raise ValueError(f"{name} must have the shape (N, D) with D > 0, got {tuple(z.shape)}.")
+
+
+def _check_number(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}.")

@@ -1,0 +1,199 @@
+"""SSL-HSIC: dependence between representations and image identity (Li et al., NeurIPS 2021, arXiv 2106.08320)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from imsvd_plugins.distributed import all_gather, all_reduce_sum
+from imsvd_plugins.functional._checks import check_gather_distributed, check_non_negative, check_positive, check_views
+from imsvd_plugins.functional.kernels import Kernel
+from imsvd_plugins.functional.random_features import RandomFeatures
+
+
+class HSICTerms(NamedTuple):
+    """The objective and its terms, all scalars. Only ``loss`` carries a gradient; the terms are unweighted.
+
+    Attributes:
+        loss: ``gamma * sqrt(hsic_zz) - hsic_zy``.
+        hsic_zy: Dependence of the representations on the image identity. It keeps each view's product with itself, so
+            with ``V`` views and a kernel of ``k(z, z) = 1`` a collapsed representation reads ``1 / (V - 1)``, not 0.
+        hsic_zz: Dependence of the representations on themselves, the regulariser; 0 at collapse.
+        scale: Scale of the kernel at which the terms were computed.
+    """
+
+    loss: Tensor
+    hsic_zy: Tensor
+    hsic_zz: Tensor
+    scale: Tensor
+
+
+def ssl_hsic_loss(
+    z_views: Sequence[Tensor] | Tensor,
+    features_zy: RandomFeatures,
+    features_zz: RandomFeatures,
+    *,
+    scale: float | Tensor = 1.0,
+    gamma: float = 3.0,
+    gather_distributed: bool = False,
+) -> HSICTerms:
+    r"""The SSL-HSIC objective of two or more views of a batch, by random features.
+
+    .. math::
+        \text{loss} = \gamma \sqrt{\mathrm{HSIC}(Z, Z)} - \mathrm{HSIC}(Z, Y)
+
+    with the estimators of the paper's section 3.2 (``Y`` the image identity). The cost is linear in ``N``; across
+    ranks only sums of shape ``(F,)`` and ``(F, F)`` travel. Computed in float32 (float64 for float64 inputs), also
+    inside autocast.
+
+    Args:
+        z_views: ``V >= 2`` sets of vectors ``(N, d)``, usually of length 1, any floating dtype.
+        features_zy: The draw for HSIC(Z, Y), which is also the second of the two that HSIC(Z, Z) needs.
+        features_zz: The first draw for HSIC(Z, Z), independent of the other.
+        scale: Scale ``c > 0`` of the kernel; not differentiated.
+        gamma: Weight of the regulariser, >= 0.
+        gather_distributed: Whether the batch is the one of all ranks. Then every rank returns the value of the global
+            batch, and the gradient after DDP's averaging is the one of a single process. Both draws must be the same on
+            all ranks; the ranks' batches may differ in size.
+
+    Returns:
+        The loss and its terms.
+
+    Raises:
+        TypeError: If a view has no floating dtype.
+        ValueError: If there are fewer than two views, or their shapes differ, or a setting is out of range.
+    """
+    check_non_negative("gamma", gamma)
+    check_gather_distributed(gather_distributed)
+    z = torch.stack(check_views(z_views, gather_distributed=gather_distributed))
+    _check_draw("features_zy", features_zy, z.shape[-1])
+    _check_draw("features_zz", features_zz, z.shape[-1])
+    with torch.autocast(z.device.type, enabled=False):
+        scale = _as_scale(scale, z)
+        return _from_features(features_zy(z, scale), features_zz(z, scale), scale, gamma, gather_distributed)
+
+
+def ssl_hsic_linear_loss(
+    z_views: Sequence[Tensor] | Tensor, *, gamma: float = 3.0, gather_distributed: bool = False
+) -> HSICTerms:
+    """:func:`ssl_hsic_loss` for the linear kernel, exactly: its feature map is ``z`` itself."""
+    check_non_negative("gamma", gamma)
+    check_gather_distributed(gather_distributed)
+    z = torch.stack(check_views(z_views, gather_distributed=gather_distributed))
+    with torch.autocast(z.device.type, enabled=False):
+        return _from_features(z, z, z.new_ones(()), gamma, gather_distributed)
+
+
+def ssl_hsic_gram_loss(
+    z_views: Sequence[Tensor] | Tensor,
+    kernel: Kernel,
+    *,
+    scale: float | Tensor = 1.0,
+    gamma: float = 3.0,
+    gather_distributed: bool = False,
+) -> HSICTerms:
+    """:func:`ssl_hsic_loss` by the Gram matrix, exactly: quadratic in ``N``, for a kernel without a spectrum.
+
+    Across ranks the vectors themselves are gathered, so every rank needs the same ``N``.
+    """
+    check_non_negative("gamma", gamma)
+    check_gather_distributed(gather_distributed)
+    z = torch.stack(check_views(z_views, gather_distributed=gather_distributed))
+    with torch.autocast(z.device.type, enabled=False):
+        scale = _as_scale(scale, z)
+        if gather_distributed:
+            z = all_gather(z.transpose(0, 1), name="z_views").transpose(0, 1)
+        gram = _gram(z, kernel, scale)
+        hsic_zy, root_zz = _zy_from_gram(gram, len(z)), _root_zz_from_gram(gram)
+        return HSICTerms(gamma * root_zz - hsic_zy, hsic_zy.detach(), root_zz.detach().square(), scale)
+
+
+def hsic_exact_zy(z_views: Sequence[Tensor] | Tensor, kernel: Kernel, scale: float | Tensor) -> Tensor:
+    """HSIC(Z, Y) by the Gram matrix over all views, O(N^2): for checks and small data.
+
+    Args:
+        z_views: ``V >= 2`` sets of vectors ``(N, d)``, used as they are.
+        kernel: The kernel.
+        scale: Its scale.
+
+    Returns:
+        A scalar. It keeps each view's product with itself: for a kernel of ``k(z, z) = 1`` it stands ``1 / (V - 1)``
+        above the estimator without them.
+    """
+    z = torch.stack(check_views(z_views, gather_distributed=False))
+    return _zy_from_gram(_gram(z, kernel, scale), len(z))
+
+
+def hsic_exact_zz(z_views: Sequence[Tensor] | Tensor, kernel: Kernel, scale: float | Tensor) -> Tensor:
+    """The biased estimator ``||H K H||_F^2 / n^2`` of HSIC(Z, Z) over all ``n = N V`` vectors, O(N^2).
+
+    Args:
+        z_views: ``V >= 2`` sets of vectors ``(N, d)``, used as they are.
+        kernel: The kernel.
+        scale: Its scale.
+
+    Returns:
+        A scalar >= 0.
+    """
+    z = torch.stack(check_views(z_views, gather_distributed=False))
+    return _root_zz_from_gram(_gram(z, kernel, scale)).square()
+
+
+def _from_features(phi_zy: Tensor, phi_zz: Tensor, scale: Tensor, gamma: float, gather_distributed: bool) -> HSICTerms:
+    """The objective from two feature maps ``(V, N, F)`` of all views."""
+    reduce_sum = all_reduce_sum if gather_distributed else torch.positive
+    num_views, num_samples, num_features = phi_zy.shape
+
+    per_sample = phi_zy.sum(dim=0)
+    sums = torch.cat(
+        [
+            per_sample.sum(dim=0),
+            phi_zz.sum(dim=(0, 1)),
+            per_sample.square().sum().view(1),
+            phi_zy.new_tensor([num_samples]),
+        ]
+    )
+    sum_zy, sum_zz, within, samples = torch.split(reduce_sum(sums), [num_features, num_features, 1, 1])
+    samples, within = samples.detach().squeeze(), within.squeeze()
+    vectors = samples * num_views
+
+    hsic_zy = within / (vectors * (num_views - 1)) - sum_zy.square().sum() / vectors**2
+    # Centred before the product: the difference of two large sums would lose the digits that matter near collapse.
+    # By adding minus the mean, which costs the backward pass less than subtracting it.
+    centred_zz = (phi_zz + sum_zz / -vectors).flatten(0, 1)
+    centred_zy = (phi_zy + sum_zy / -vectors).flatten(0, 1)
+    covariance = reduce_sum(centred_zz.T @ centred_zy) / vectors
+    # The norm is the square root of HSIC(Z, Z), with a gradient that is finite where it is 0.
+    root_zz = torch.linalg.matrix_norm(covariance)
+    return HSICTerms(gamma * root_zz - hsic_zy, hsic_zy.detach(), root_zz.detach().square(), scale)
+
+
+def _check_draw(name: str, draw: RandomFeatures, dim: int) -> None:
+    if draw.weight.shape[1] != dim:
+        raise ValueError(f"{name} must be drawn for vectors of d = {dim}, got one for d = {draw.weight.shape[1]}.")
+
+
+def _as_scale(scale: float | Tensor, z: Tensor) -> Tensor:
+    # A tensor is not looked at: reading it would make the host wait for the device.
+    if not isinstance(scale, Tensor):
+        check_positive("scale", scale)
+    return torch.as_tensor(scale, dtype=z.dtype, device=z.device).detach()
+
+
+def _gram(z: Tensor, kernel: Kernel, scale: float | Tensor) -> Tensor:
+    vectors = z.flatten(0, 1)
+    return kernel.gram(vectors, vectors, scale)
+
+
+def _zy_from_gram(gram: Tensor, num_views: int) -> Tensor:
+    num_samples = len(gram) // num_views
+    same_image = gram.view(num_views, num_samples, num_views, num_samples).diagonal(dim1=1, dim2=3).sum()
+    hsic_zy: Tensor = same_image / (len(gram) * (num_views - 1)) - gram.mean()
+    return hsic_zy
+
+
+def _root_zz_from_gram(gram: Tensor) -> Tensor:
+    centred = gram - gram.mean(dim=0) - gram.mean(dim=1, keepdim=True) + gram.mean()
+    root_zz: Tensor = torch.linalg.matrix_norm(centred) / len(gram)
+    return root_zz

@@ -1,0 +1,169 @@
+"""IMSVD: Information-Maximized Soft Variable Discretization (Niu et al. 2025, arXiv 2501.03469)."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from imsvd_plugins.distributed import all_reduce_sum, batch_sizes, world_size
+from imsvd_plugins.functional._checks import check_gather_distributed, check_non_negative, check_positive, check_views
+from imsvd_plugins.functional.discretization import check_num_bins, discretization_gradient_, soft_discretize
+from imsvd_plugins.functional.joint_entropy import joint_entropy
+from imsvd_plugins.functional.row_division import divided_joint_entropy
+
+
+class IMSVDTerms(NamedTuple):
+    """The objective and its terms, all scalars in nats. Only ``loss`` carries a gradient; the terms are unweighted.
+
+    Attributes:
+        loss: Weighted sum of the terms.
+        diagonal: At best ``-log K``: each variable uses its bins equally, and alike in both views.
+        off_diagonal: Minus the mean joint entropy of two variables; at best ``-2 log K``, and never below ``-log N``
+            with one-hot codes.
+        invariance: At best 0: both views of a sample fall into the same bins, with certainty.
+    """
+
+    loss: Tensor
+    diagonal: Tensor
+    off_diagonal: Tensor
+    invariance: Tensor
+
+
+def imsvd_loss(
+    z_views: Sequence[Tensor] | Tensor,
+    num_bins: int,
+    *,
+    temperature: float = 1.0,
+    diagonal_weight: float = 1.0,
+    off_diagonal_weight: float = 1.0,
+    invariance_weight: float = 1.0,
+    gather_distributed: bool = False,
+) -> IMSVDTerms:
+    r"""The IMSVD objective of two views of a batch, symmetric in them.
+
+    With the probabilities :math:`p^a, p^b` of the two views and the blocks :math:`P^{(m m')}` of the joint distribution
+    :math:`P = p_a^\top p_b / N` of variable ``m`` of view a and ``m'`` of view b,
+
+    .. math::
+        \text{diagonal} = \frac{1}{M} \sum_i P_{ii} \log P_{ii}, \qquad
+        \text{off\_diagonal} = \frac{1}{M (M - 1)} \sum_{m \neq m'} \sum_{kl} P^{(m m')}_{kl} \log P^{(m m')}_{kl}
+
+        \text{loss} = w_\text{dia}\, \text{diagonal} + w_\text{off}\, \text{off\_diagonal}
+                      - w_\text{inv}\, \operatorname{mean}_{nm} \log \sum_k p^a_{nmk}\, p^b_{nmk}
+
+    The entries off the diagonal inside a diagonal block take no part; with ``M = 1`` the off-diagonal term is 0.
+
+    ``P`` is never held: value and gradient are formed together, a tile of its rows at a time, in little more than the
+    time of three matrix products; the backward pass is a multiplication. Computed in float32 (float64 for float64
+    inputs), also inside autocast. A second derivative is refused.
+
+    Args:
+        z_views: Two projector outputs ``(N, D)``, any floating dtype.
+        num_bins: Bins ``K`` of a variable, at least 2; must divide ``D``.
+        temperature: Temperature of the softmax over the bins, > 0.
+        diagonal_weight: Weight of the diagonal term, >= 0.
+        off_diagonal_weight: Weight of the off-diagonal term, >= 0.
+        invariance_weight: Weight of the invariance term, >= 0.
+        gather_distributed: Whether the batch is the one of all ranks. Then every rank returns the value of the global
+            batch, and the gradient after DDP's averaging is the one of a single process. The rows of ``P`` are divided
+            among the ranks, and with them compute and memory.
+
+    Returns:
+        The loss and its terms.
+
+    Raises:
+        TypeError: If a view has no floating dtype, or a setting is not a number.
+        ValueError: If there are not two views of one shape, if ``num_bins`` does not divide ``D``, or a setting is out
+            of range.
+
+    Example:
+        >>> import torch
+        >>> codes = 100 * torch.eye(4).repeat(2, 1)  # one variable of four bins, each used twice
+        >>> terms = imsvd_loss([codes, codes], num_bins=4)
+        >>> [round(float(term), 3) + 0.0 for term in terms]  # diagonal is -log 4
+        [-1.386, -1.386, 0.0, 0.0]
+    """
+    check_gather_distributed(gather_distributed)
+    check_positive("temperature", temperature)
+    check_non_negative("diagonal_weight", diagonal_weight)
+    check_non_negative("off_diagonal_weight", off_diagonal_weight)
+    check_non_negative("invariance_weight", invariance_weight)
+    views = check_views(z_views, gather_distributed=gather_distributed)
+    if len(views) > 2:
+        raise ValueError(
+            f"z_views must hold exactly two views, got {len(views)}; IMSVD of more views is not available."
+        )
+    check_num_bins(num_bins, views[0].shape[1])
+    settings = _Settings(
+        num_bins,
+        temperature,
+        diagonal_weight,
+        off_diagonal_weight,
+        invariance_weight,
+        gather_distributed,
+        with_grad=torch.is_grad_enabled() and any(z.requires_grad for z in views),
+    )
+    # Autocast would run the matrix products in half precision, where the smallest probabilities vanish.
+    with torch.autocast(views[0].device.type, enabled=False):
+        return IMSVDTerms(*_IMSVD.apply(*views, settings))
+
+
+class _Settings(NamedTuple):
+    num_bins: int
+    temperature: float
+    diagonal_weight: float
+    off_diagonal_weight: float
+    invariance_weight: float
+    gather_distributed: bool
+    with_grad: bool
+
+
+class _IMSVD(Function):
+    """``(z_a, z_b) -> loss, diagonal, off_diagonal, invariance``; when the value is there, so is the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, z_a: Tensor, z_b: Tensor, settings: _Settings) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        num_bins, temperature, w_dia, w_off, w_inv, gather, with_grad = settings
+        ranks = world_size() if gather else 1
+        sizes = batch_sizes(z_a) if ranks > 1 else [len(z_a)]
+
+        p_a, p_b = (soft_discretize(z, num_bins, temperature) for z in (z_a, z_b))
+        form = divided_joint_entropy if ranks > 1 else joint_entropy
+        joint = form(p_a.flatten(1), p_b.flatten(1), num_bins, sizes, w_dia, w_off, with_grad=with_grad)
+        agreement = (p_a * p_b).sum(dim=-1)
+        share = 1 / (sum(sizes) * agreement.shape[1])
+        terms = torch.stack([joint.diagonal, joint.off_diagonal, agreement.log().sum() * -share])
+        if ranks > 1:
+            terms = all_reduce_sum(terms)
+        diagonal, off_diagonal, invariance = (term.clone() for term in terms)
+
+        if joint.gradients is not None:
+            for gradient, z, other in zip(joint.gradients, (z_a, z_b), (p_b, p_a), strict=True):
+                gradient.view_as(other).addcdiv_(other, agreement.unsqueeze(-1), value=-w_inv * share)
+                discretization_gradient_(gradient, z, num_bins, temperature)
+                if ranks > 1:
+                    gradient.mul_(ranks)  # DDP divides by it
+            ctx.save_for_backward(z_a, z_b, *joint.gradients)
+        ctx.mark_non_differentiable(diagonal, off_diagonal, invariance)
+        return w_dia * diagonal + w_off * off_diagonal + w_inv * invariance, diagonal, off_diagonal, invariance
+
+    @staticmethod
+    def backward(ctx: Any, grad_loss: Tensor, *_: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        z_a, z_b, gradient_a, gradient_b = ctx.saved_tensors
+        grad_a = _Multiply.apply(grad_loss, gradient_a, z_a) if ctx.needs_input_grad[0] else None
+        grad_b = _Multiply.apply(grad_loss, gradient_b, z_b) if ctx.needs_input_grad[1] else None
+        return grad_a, grad_b, None
+
+
+class _Multiply(Function):
+    """The incoming scalar times the gradient; ``z`` is there only so that a second derivative passes here."""
+
+    @staticmethod
+    def forward(ctx: Any, grad_loss: Tensor, gradient: Tensor, z: Tensor) -> Tensor:
+        return grad_loss * gradient
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> Any:
+        raise RuntimeError("the IMSVD loss has no second derivative: its gradient is formed with its value.")

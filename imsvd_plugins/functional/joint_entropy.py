@@ -1,0 +1,134 @@
+r"""The joint distribution of all pairs of latent variables, streamed: its entropies and their gradient in one pass.
+
+The joint distribution ``P = p_a^T p_b / N`` has ``D^2`` entries, 266 MB at the paper's ``D = 8160``; what is wanted of
+it are two numbers. So ``P`` is formed a tile of rows at a time, and because the gradient with respect to ``P`` is a
+function of the tile alone, the tile's part of the gradient is formed while the tile is there:
+
+.. math::
+    P_T = p_{a,T}^\top p_b / N, \qquad G_T = \partial\,\text{loss} / \partial P_T, \qquad
+    \partial p_{a,T} = p_b\, G_T^\top / N, \qquad \partial p_b \mathrel{+}= p_{a,T}\, G_T / N
+
+Three matrix products in all, which is the least that an exact method can do, and one tile of memory.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# A tile of this size is all the memory that the joint distribution takes. Smaller ones would cost time: the gradient of
+# `p_b` is read and written once a tile.
+TILE_BYTES = 64 * 2**20
+# Elements of a tile that stay in a processor's cache.
+_CACHED = 2**17
+
+
+class JointEntropy(NamedTuple):
+    """What one pass over rows of the joint distribution gives.
+
+    Attributes:
+        diagonal: Sum of ``P log P`` over these rows' diagonal entries, over ``M``.
+        off_diagonal: Sum of ``P log P`` over these rows' blocks of two different variables, over ``M (M - 1)``.
+        gradients: Gradients of the weighted sum of the two with respect to ``p_a`` and ``p_b``, if they are wanted.
+    """
+
+    diagonal: Tensor
+    off_diagonal: Tensor
+    gradients: tuple[Tensor, Tensor] | None
+
+
+def joint_entropy(
+    p_a: Tensor,
+    p_b: Tensor,
+    num_bins: int,
+    sizes: list[int],
+    diagonal_weight: float,
+    off_diagonal_weight: float,
+    *,
+    with_grad: bool,
+    first_variable: int = 0,
+) -> JointEntropy:
+    """Entropies of rows of the joint distribution ``P = p_a^T p_b / N``, and their gradient.
+
+    Args:
+        p_a: Probabilities ``(n, R)`` of the variables whose rows these are, in one view.
+        p_b: Probabilities ``(n, D)`` of all variables, in the other view.
+        num_bins: Bins ``K`` of a variable; divides ``R`` and ``D``.
+        sizes: Batch sizes of the ranks, whose sum is ``N``; rows of zeros may make ``n`` larger.
+        diagonal_weight: Weight of the diagonal term in the gradient.
+        off_diagonal_weight: Weight of the off-diagonal term in the gradient.
+        with_grad: Whether the gradient is wanted.
+        first_variable: Index among all variables of the first in ``p_a``.
+
+    Returns:
+        The terms and the gradients.
+    """
+    num_rows, dim = p_a.shape[1], p_b.shape[1]
+    num_variables, samples = dim // num_bins, sum(sizes)
+    diagonal_share = 1 / num_variables
+    off_diagonal_share = 1 / (num_variables * (num_variables - 1)) if num_variables > 1 else 0.0
+    tile_rows = max(1, TILE_BYTES // (dim * p_a.element_size()))
+    memory = p_a.new_empty(min(tile_rows, num_rows) * dim)
+    gradients = (torch.empty_like(p_a), torch.zeros_like(p_b)) if with_grad else None
+    diagonal, off_diagonal = [p_a.new_zeros(())], [p_a.new_zeros(())]
+
+    for start, stop, variables in _tiles(num_rows, num_bins, tile_rows):
+        rows = stop - start
+        p_tile = p_a[:, start:stop]
+        tile = memory[: rows * dim].view(rows, dim)
+        torch.addmm(tile, p_tile.T, p_b, beta=0, alpha=1 / samples, out=tile)
+
+        # What lies on the diagonal, before the gradient takes the place of the joint distribution.
+        columns = range(first_variable + variables.start, first_variable + variables.stop)
+        blocks = _diagonal_blocks(tile, num_bins, columns)
+        offset = start + first_variable * num_bins
+        diagonal_view = tile[:, offset : offset + rows].diagonal()
+        same_variable, marginals = (blocks * blocks.log()).sum(), diagonal_view.clone()
+        diagonal.append(marginals @ marginals.log())
+        off_diagonal.append(_entropy_to_gradient_(tile.view(-1), off_diagonal_weight * off_diagonal_share))
+        off_diagonal.append(-same_variable)
+        if gradients is None:
+            continue
+
+        blocks.zero_()
+        diagonal_view.copy_((marginals.log() + 1) * (diagonal_weight * diagonal_share))
+        grad_a, grad_b = gradients[0][:, start:stop], gradients[1]
+        torch.addmm(grad_a, p_b, tile.T, beta=0, alpha=1 / samples, out=grad_a)
+        torch.addmm(grad_b, p_tile, tile, alpha=1 / samples, out=grad_b)
+
+    return JointEntropy(
+        torch.stack(diagonal).sum() * diagonal_share, torch.stack(off_diagonal).sum() * off_diagonal_share, gradients
+    )
+
+
+def _entropy_to_gradient_(joint: Tensor, weight: float) -> Tensor:
+    """Sum of ``P log P`` of a flat ``P``, which is overwritten by the gradient ``weight * (log P + 1)``.
+
+    By pieces that stay in the processor's cache, so that the memory is read once and written once. A GPU has no such
+    cache, and each piece would cost it three launches.
+    """
+    total = []
+    for piece in torch.split(joint, _CACHED if joint.device.type == "cpu" else len(joint)):
+        log = piece.log()
+        total.append(piece @ log)
+        torch.add(weight, log, alpha=weight, out=piece)
+    return torch.stack(total).sum()
+
+
+def _tiles(num_rows: int, num_bins: int, tile_rows: int) -> Iterator[tuple[int, int, range]]:
+    """Ranges of rows, each of whole variables or, where one does not fit, of a part of one; and of which variables."""
+    whole = tile_rows // num_bins * num_bins
+    # No tile reaches over the end of a block: all rows where whole variables fit, else those of one variable.
+    block = max(num_rows, 1) if whole else num_bins
+    for first in range(0, num_rows, block):
+        end = min(first + block, num_rows)
+        for start in range(first, end, whole or tile_rows):
+            stop = min(start + (whole or tile_rows), end)
+            yield start, stop, range(start // num_bins, -(-stop // num_bins))
+
+
+def _diagonal_blocks(tile: Tensor, num_bins: int, variables: range) -> Tensor:
+    """A view ``(rows of a variable, K, variables)`` of the blocks in which a tile's variables meet themselves."""
+    blocks = tile.view(len(variables), -1, tile.shape[1] // num_bins, num_bins)
+    return blocks[:, :, variables.start : variables.stop].diagonal(dim1=0, dim2=2)

@@ -1,0 +1,83 @@
+"""The joint distribution's rows divided among the ranks: compute and memory fall as one over their number."""
+
+from itertools import pairwise
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from imsvd_plugins.functional.joint_entropy import JointEntropy, joint_entropy
+
+
+def divided_joint_entropy(
+    p_a: Tensor,
+    p_b: Tensor,
+    num_bins: int,
+    sizes: list[int],
+    diagonal_weight: float,
+    off_diagonal_weight: float,
+    *,
+    with_grad: bool,
+) -> JointEntropy:
+    """:func:`joint_entropy` of the global batch, in which each rank forms the rows of its share of the variables.
+
+    View b's probabilities travel to all ranks, view a's to the rank that has their variables' rows, and the gradients
+    travel back. The ranks' batches may differ in size, and the number of ranks need not divide that of variables.
+
+    Args:
+        p_a: Probabilities ``(N, D)`` of this rank's samples in one view.
+        p_b: The same in the other view.
+        num_bins: Bins ``K`` of a variable.
+        sizes: Batch sizes ``N`` of all ranks.
+        diagonal_weight: Weight of the diagonal term in the gradient.
+        off_diagonal_weight: Weight of the off-diagonal term in the gradient.
+        with_grad: Whether the gradient is wanted; the same on all ranks.
+
+    Returns:
+        This rank's part of the terms, and the whole gradient of the global terms in this rank's samples.
+    """
+    ranks, rank, num_samples = len(sizes), dist.get_rank(), len(p_a)
+    # Rows of zeros fill up the smaller batches: they add nothing to a product, and every collective takes equal sizes.
+    p_a, p_b = (torch.nn.functional.pad(p, (0, 0, 0, max(sizes) - num_samples)) for p in (p_a, p_b))
+    num_variables = p_a.shape[1] // num_bins
+    bounds = [num_variables * r // ranks for r in range(ranks + 1)]
+    widths = [(stop - start) * num_bins for start, stop in pairwise(bounds)]
+
+    gathered = p_b.new_empty((ranks * len(p_b), p_b.shape[1]))
+    dist.all_gather_into_tensor(gathered, p_b)
+    own = joint_entropy(
+        _columns_to_ranks(p_a, widths),
+        gathered,
+        num_bins,
+        sizes,
+        diagonal_weight,
+        off_diagonal_weight,
+        with_grad=with_grad,
+        first_variable=bounds[rank],
+    )
+    if own.gradients is None:
+        return own
+    grad_b = torch.empty_like(p_b)
+    dist.reduce_scatter_tensor(grad_b, own.gradients[1])
+    grad_a = _columns_from_ranks(own.gradients[0], widths)
+    return own._replace(gradients=(grad_a[:num_samples], grad_b[:num_samples]))
+
+
+def _columns_to_ranks(x: Tensor, widths: list[int]) -> Tensor:
+    """From each rank's ``(n, D)`` to all ranks' samples of this rank's columns, ``(W n, R)``."""
+    rows, width = len(x), widths[dist.get_rank()]
+    sent = torch.cat([part.reshape(-1) for part in torch.split(x, widths, dim=1)])
+    received = x.new_empty(len(widths) * rows * width)
+    dist.all_to_all_single(received, sent, [rows * width] * len(widths), [rows * w for w in widths])
+    return received.view(len(widths) * rows, width)
+
+
+def _columns_from_ranks(x: Tensor, widths: list[int]) -> Tensor:
+    """The way back: from ``(W n, R)`` on each rank to this rank's samples of all columns, ``(n, D)``."""
+    rows, width = len(x) // len(widths), widths[dist.get_rank()]
+    received = x.new_empty(rows * sum(widths))
+    dist.all_to_all_single(received, x.reshape(-1), [rows * w for w in widths], [rows * width] * len(widths))
+    return torch.cat(
+        [part.view(rows, w) for part, w in zip(torch.split(received, [rows * w for w in widths]), widths, strict=True)],
+        dim=1,
+    )

@@ -1,0 +1,34 @@
+"""The Lightly part: losses, heads, transforms and LightningModules in Lightly's own forms.
+
+Example:
+    >>> from imsvd_plugins.lightly import IMSVDLoss, IMSVDProjectionHead, IMSVDTransform
+"""
+
+try:
+    import lightly as _lightly  # noqa: F401
+    import pytorch_lightning as _pytorch_lightning  # noqa: F401
+except ModuleNotFoundError as error:
+    # Anything else that is missing is a fault of its own, which must not be blamed on the host.
+    if error.name not in ("lightly", "pytorch_lightning"):
+        raise
+    raise ImportError(
+        f"imsvd_plugins.lightly needs {error.name}, which is not installed: pip install 'imsvd_plugins[lightly]'"
+    ) from error
+
+from imsvd_plugins.lightly.heads import HSICPredictionHead, HSICProjectionHead, IMSVDProjectionHead
+from imsvd_plugins.lightly.modules import IMSVD, METHODS, SSLHSIC
+from imsvd_plugins.lightly.transforms import HSICTransform, IMSVDTransform
+from imsvd_plugins.losses import HSICLoss, IMSVDLoss
+
+__all__ = [
+    "IMSVD",
+    "METHODS",
+    "SSLHSIC",
+    "HSICLoss",
+    "HSICPredictionHead",
+    "HSICProjectionHead",
+    "HSICTransform",
+    "IMSVDLoss",
+    "IMSVDProjectionHead",
+    "IMSVDTransform",
+]

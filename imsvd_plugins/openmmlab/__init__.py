@@ -1,0 +1,51 @@
+"""IMSVD and SSL-HSIC as parts of OpenMMLab's mmpretrain.
+
+In a config ``type='imsvd_plugins.IMSVDHead'`` works as it is, and plain ``type='IMSVDHead'`` after
+``custom_imports = dict(imports=['imsvd_plugins.openmmlab'])``.
+"""
+
+try:
+    import mmpretrain  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name not in ("mmpretrain", "mmengine", "mmcv"):
+        raise
+    raise ImportError(
+        f"imsvd_plugins.openmmlab needs {error.name}, which is not installed: pip install 'imsvd_plugins[openmmlab]'"
+    ) from error
+
+from imsvd_plugins.losses import HSICLoss, IMSVDLoss
+from imsvd_plugins.openmmlab import safe_globals
+from imsvd_plugins.openmmlab.algorithms import IMSVD, SSLHSIC
+from imsvd_plugins.openmmlab.cpu import CPUDistributedDataParallel
+from imsvd_plugins.openmmlab.datasets import Digits
+from imsvd_plugins.openmmlab.heads import HSICHead, IMSVDHead
+from imsvd_plugins.openmmlab.hooks import KNNEvalHook
+from imsvd_plugins.registry import DATASETS, HOOKS, MODEL_WRAPPERS, MODELS
+
+__all__ = [
+    "IMSVD",
+    "SSLHSIC",
+    "CPUDistributedDataParallel",
+    "Digits",
+    "HSICHead",
+    "HSICLoss",
+    "IMSVDHead",
+    "IMSVDLoss",
+    "KNNEvalHook",
+]
+
+for _node, _classes in {
+    MODELS: (IMSVD, SSLHSIC, IMSVDHead, HSICHead, IMSVDLoss, HSICLoss),
+    MODEL_WRAPPERS: (CPUDistributedDataParallel,),
+    DATASETS: (Digits,),
+    HOOKS: (KNNEvalHook,),
+}.items():
+    # mmpretrain registers its own names first: registering a name twice is an error, and its own have precedence.
+    _node.fallback.import_from_location()
+    for _class in _classes:
+        _node.register_module(module=_class)
+        # Also under mmpretrain's scope, for the plain name.
+        if _class.__name__ not in _node.fallback.module_dict:
+            _node.fallback.register_module(module=_class)
+
+safe_globals.allow()

@@ -1,0 +1,160 @@
+"""The two methods as mmpretrain algorithms."""
+
+from typing import Any
+
+import torch
+from mmpretrain.models.selfsup import BaseSelfSupervisor
+from mmpretrain.models.utils import CosineEMA
+from torch import Tensor, nn
+
+from imsvd_plugins.openmmlab.heads import HSICHead, IMSVDHead
+
+_STAGES = ("backbone", "neck")
+
+
+class _Siamese(BaseSelfSupervisor):
+    """Several views of each image through one backbone and projector (the neck)."""
+
+    head_class: type[nn.Module]
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        neck: dict[str, Any] | None = None,
+        head: dict[str, Any] | None = None,
+        pretrained: str | None = None,
+        data_preprocessor: dict[str, Any] | nn.Module | None = None,
+        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
+    ) -> None:
+        name = type(self).__name__
+        if neck is None:
+            raise ValueError(
+                f"model.neck, the projector, must be given for {name}, such as dict(type='NonLinearNeck', ...)."
+            )
+        if head is None:
+            raise ValueError(
+                f"model.head must be given for {name}: dict(type='imsvd_plugins.{self.head_class.__name__}', ...)."
+            )
+        super().__init__(
+            backbone=backbone,
+            neck=neck,
+            head=head,
+            pretrained=pretrained,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
+        )
+        if not isinstance(self.head, self.head_class):
+            raise ValueError(
+                f"model.head of {name} must be an imsvd_plugins.{self.head_class.__name__} or a subclass of it, "
+                f"got {type(self.head).__name__}."
+            )
+
+    def extract_feat(self, inputs: Tensor, stage: str = "backbone") -> tuple[Tensor, ...]:
+        """Features of images ``(N, C, H, W)``, a tuple as mmpretrain's backbones and necks give it.
+
+        Args:
+            inputs: The images.
+            stage: After which part, "backbone" or "neck".
+
+        Raises:
+            ValueError: If there is no such stage.
+        """
+        if stage not in _STAGES:
+            raise ValueError(f"stage must be one of {_STAGES}, got {stage!r}.")
+        features: tuple[Tensor, ...] = self.backbone(inputs)
+        return features if stage == "backbone" else self.neck(features)
+
+    def _projections(self, views: list[Tensor]) -> list[Tensor]:
+        return [self.neck(self.backbone(view))[0] for view in views]
+
+    def _check_views(self, views: list[Tensor], allowed: str, fits: bool) -> None:
+        if not fits:
+            got = len(views) if isinstance(views, list) else f"a {type(views).__name__}"
+            raise ValueError(
+                f"{type(self).__name__} needs {allowed}, got {got}: see num_views of the MultiView transform in "
+                "train_dataloader.dataset.pipeline, and train_dataloader.collate_fn, which must be default_collate."
+            )
+
+
+class IMSVD(_Siamese):
+    """IMSVD (Niu et al., arXiv 2501.03469): two views, one network, no target network.
+
+    Args:
+        backbone: Config of the backbone.
+        neck: Config of the projector. Its outputs, a multiple of the loss's ``num_bins``, are the latent variables.
+        head: Config of an :class:`~imsvd_plugins.openmmlab.IMSVDHead`.
+        pretrained: As for mmpretrain's ``BaseSelfSupervisor``.
+        data_preprocessor: As for mmpretrain's ``BaseSelfSupervisor``.
+        init_cfg: As for mmpretrain's ``BaseSelfSupervisor``.
+
+    Raises:
+        ValueError: If the neck or the head is missing, or the head is another one.
+    """
+
+    head_class = IMSVDHead
+
+    def loss(self, inputs: list[Tensor], data_samples: list[Any], **kwargs: Any) -> dict[str, Tensor]:
+        """The loss and its terms, by name, of two views ``(N, C, H, W)``."""
+        self._check_views(inputs, "exactly two views", isinstance(inputs, list) and len(inputs) == 2)
+        terms: dict[str, Tensor] = self.head.components(*self._projections(inputs))
+        return terms
+
+
+class SSLHSIC(_Siamese):
+    """SSL-HSIC (Li et al., NeurIPS 2021, arXiv 2106.08320), with a target network or without.
+
+    With one, the objective's four views are the online network's predictions of two views and the target network's
+    projections of them, which get no gradient. Without, they are the projections of two or more views.
+
+    Args:
+        backbone: Config of the backbone.
+        neck: Config of the projector.
+        head: Config of an :class:`~imsvd_plugins.openmmlab.HSICHead`, with the predictor in it.
+        base_momentum: Initial momentum of the target network's moving average, in mmpretrain's sense: the share of the
+            *new* weights, which falls to 0 by cosine. So 0.01 is the paper's 0.99. None: no target network.
+        pretrained: As for mmpretrain's ``BaseSelfSupervisor``.
+        data_preprocessor: As for mmpretrain's ``BaseSelfSupervisor``.
+        init_cfg: As for mmpretrain's ``BaseSelfSupervisor``.
+
+    Raises:
+        ValueError: If the neck or the head is missing, the head is another one, or ``base_momentum`` is not in (0, 1).
+    """
+
+    head_class = HSICHead
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        neck: dict[str, Any] | None = None,
+        head: dict[str, Any] | None = None,
+        base_momentum: float | None = 0.01,
+        pretrained: str | None = None,
+        data_preprocessor: dict[str, Any] | nn.Module | None = None,
+        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
+    ) -> None:
+        if base_momentum is not None and not 0 < base_momentum < 1:
+            raise ValueError(
+                f"model.base_momentum must be None or in (0, 1), and 0.01 is the paper's 0.99; got {base_momentum!r}."
+            )
+        super().__init__(backbone, neck, head, pretrained, data_preprocessor, init_cfg)
+        self.target_net: CosineEMA | None = None
+        if base_momentum is not None:
+            self.target_net = CosineEMA(nn.Sequential(self.backbone, self.neck), momentum=base_momentum)
+
+    def loss(self, inputs: list[Tensor], data_samples: list[Any], **kwargs: Any) -> dict[str, Tensor]:
+        """The loss and its terms, by name, of the views ``(N, C, H, W)``."""
+        if self.target_net is None:
+            self._check_views(inputs, "two or more views", isinstance(inputs, list) and len(inputs) >= 2)
+            targets = []
+        else:
+            fits = isinstance(inputs, list) and len(inputs) == 2
+            self._check_views(inputs, "exactly two views when it has a target network (model.base_momentum)", fits)
+            targets = self._target_projections(self.target_net, inputs)
+        terms: dict[str, Tensor] = self.head.components(*self._projections(inputs), targets=targets)
+        return terms
+
+    @torch.no_grad()
+    def _target_projections(self, target_net: CosineEMA, views: list[Tensor]) -> list[Tensor]:
+        # As in mmpretrain's BYOL the average takes in the last step's weights just before it is needed.
+        target_net.update_parameters(nn.Sequential(self.backbone, self.neck))
+        return [target_net(view)[0] for view in views]

@@ -1,0 +1,96 @@
+"""mmpretrain's part of the demo: a shipped digits config, run by mmengine's own runner."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MessageHub
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner.utils import set_random_seed
+from torch import Tensor, nn
+
+from imsvd_plugins._demo_run import DemoRun
+from imsvd_plugins.openmmlab.features import extract_features
+from imsvd_plugins.openmmlab.train import resolve_config
+from imsvd_plugins.registry import MODELS
+
+CONFIGS = {
+    "imsvd": "imsvd_resnet14-w24_1xb256-coslr-60e_digits",
+    "ssl-hsic": "ssl-hsic_resnet14-w24_1xb256-coslr-60e_digits",
+}
+# Logged beside the objective, but not about it.
+_NOT_CURVES = ("lr", "base_lr", "time", "data_time", "memory", "grad_norm")
+
+
+def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None) -> DemoRun:
+    """Pretrain on digits with mmpretrain.
+
+    Args:
+        method: "imsvd" or "ssl-hsic".
+        work_dir: Where checkpoints and log go.
+        resume: Whether to go on from the last checkpoint in ``work_dir``; without one the training starts anew.
+        epochs: Epochs of pretraining; None for the recipe's own.
+
+    Returns:
+        Features before and after, the curves, and where checkpoint and log are.
+    """
+    cfg = Config.fromfile(resolve_config(CONFIGS[method]))
+    cfg.work_dir = str(work_dir)
+    if epochs is not None:
+        cfg.train_cfg.max_epochs = epochs
+    if resume and find_latest_checkpoint(work_dir) is None:
+        print(f"No checkpoint in {work_dir}: the training starts anew.")
+        resume = False
+    if not resume:
+        # Otherwise a new run, interrupted before its first checkpoint, would be resumed from an older run's last one.
+        Path(work_dir, "last_checkpoint").unlink(missing_ok=True)
+    cfg.resume = resume
+
+    # Before the runner, which sets the seed again: the training is the same as without a look at the untrained network.
+    init_default_scope(cfg.default_scope)
+    set_random_seed(cfg.randomness.seed)
+    untrained = MODELS.build(cfg.model)
+    untrained.init_weights()
+    random_features = _features(untrained, cfg)
+
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return DemoRun(
+        random_features=random_features,
+        trained_features=_features(runner.model, cfg),
+        curves=_curves(runner.message_hub, iterations=len(runner.train_dataloader)),
+        checkpoint=Path(find_latest_checkpoint(work_dir)),
+        log=Path(runner.log_dir, f"{runner.timestamp}.log"),
+    )
+
+
+def _features(model: nn.Module, cfg: Any) -> tuple[Tensor, Tensor]:
+    """Features of the train and of the test digits, as they are."""
+    model.eval()
+    features = []
+    for split in ("train", "test"):
+        dataloader = Runner.build_dataloader(
+            {
+                "batch_size": 256,
+                "num_workers": 0,
+                "dataset": dict(cfg.knn_dataset, split=split),
+                "sampler": {"type": "DefaultSampler", "shuffle": False},
+                "collate_fn": {"type": "default_collate"},
+            }
+        )
+        features.append(extract_features(model, dataloader, f"{split} digits")[0].cpu())
+    return features[0], features[1]
+
+
+def _curves(hub: MessageHub, iterations: int) -> dict[str, list[float]]:
+    """A value an epoch: the mean over its iterations, or the one there is."""
+    curves = {}
+    for key, scalar in hub.log_scalars.items():
+        name = key.removeprefix("train/")
+        if name in _NOT_CURVES:
+            continue
+        values = torch.as_tensor(scalar.data[0])
+        curves[name] = values.tolist() if name == "knn_top1" else values.view(-1, iterations).mean(dim=1).tolist()
+    return curves

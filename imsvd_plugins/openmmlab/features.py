@@ -1,0 +1,53 @@
+"""Features of a whole dataset."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.logging import MMLogger
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+@torch.no_grad()
+def extract_features(model: Any, dataloader: DataLoader[Any], name: str) -> tuple[Tensor, Tensor]:
+    """Features and labels of all that a data loader gives, by the model's own ``extract_feat``.
+
+    Args:
+        model: An mmpretrain self-supervised model, in the mode in which it shall compute.
+        dataloader: Gives batches ``dict(inputs, data_samples)``, with one view of each image and its ``gt_label``.
+        name: What the images are called in the log, which shows the progress of what takes long.
+
+    Returns:
+        Features ``(n, d)``, float32, and labels ``(n,)``, both on the model's device.
+
+    Raises:
+        ValueError: If the images have no label.
+    """
+    logger = MMLogger.get_current_instance()
+    features, labels = [], []
+    shown = time.monotonic()
+    for index, batch in enumerate(dataloader, start=1):
+        data = model.data_preprocessor(batch, False)
+        features.append(_pooled(model.extract_feat(data["inputs"])).float())
+        for sample in data["data_samples"]:
+            if "gt_label" not in sample:
+                raise ValueError(f"the dataset of {name} must give a gt_label for each image: see its pipeline.")
+            labels.append(sample.gt_label)
+        if time.monotonic() - shown > _SECONDS_BETWEEN_LINES:
+            shown = time.monotonic()
+            logger.info("Features of %s: batch %d of %d", name, index, len(dataloader))
+    return torch.cat(features), torch.cat(labels).to(features[0].device)
+
+
+def _pooled(features: Tensor | Sequence[Tensor]) -> Tensor:
+    """One vector an image: the last stage's, averaged over places ``(N, C, H, W)`` or tokens ``(N, L, C)``."""
+    last = features if isinstance(features, Tensor) else features[-1]
+    if last.ndim == 4:
+        return last.mean(dim=(2, 3))
+    if last.ndim == 3:
+        return last.mean(dim=1)
+    return last

@@ -1,0 +1,65 @@
+"""Weighted k-nearest-neighbour classification of features that are spread over the ranks."""
+
+import torch
+from mmengine.dist import all_gather, all_reduce
+from torch import Tensor
+from torch.nn.functional import normalize
+
+# A tile of similarities of this many queries with this many of the bank's vectors is in memory at a time: 256 MB.
+_QUERY_CHUNK = 1024
+_BANK_CHUNK = 65536
+
+
+@torch.no_grad()
+def knn_accuracy(
+    bank: Tensor, bank_labels: Tensor, queries: Tensor, query_labels: Tensor, k: int = 20, temperature: float = 0.07
+) -> float:
+    """Accuracy of the vote of each query's ``k`` nearest vectors by cosine similarity ``s``, weighted ``exp(s / T)``.
+
+    With several processes each gives its own share of both sets, of any size >= 1, and all get the whole's result.
+    The bank stays where it is: each rank looks for the nearest vectors in its own share.
+
+    Args:
+        bank: Features ``(n, d)`` that vote.
+        bank_labels: Their labels ``(n,)``, integers >= 0.
+        queries: Features ``(m, d)`` to classify.
+        query_labels: Their labels ``(m,)``.
+        k: Number of neighbours, at most the size of the whole bank.
+        temperature: Temperature ``T > 0`` of the weights.
+
+    Returns:
+        The share of the queries whose class is right, 0 to 1.
+    """
+    bank = normalize(bank, dim=1)
+    queries, query_labels = _gather_rows(normalize(queries, dim=1)), _gather_rows(query_labels)
+    num_classes = torch.max(bank_labels.max(), query_labels.max()) + 1
+    all_reduce(num_classes, op="max")
+
+    right = 0
+    for chunk, labels in zip(torch.split(queries, _QUERY_CHUNK), torch.split(query_labels, _QUERY_CHUNK), strict=True):
+        similarity, neighbours = (torch.cat(all_gather(part), dim=1) for part in _nearest(chunk, bank, bank_labels, k))
+        similarity, index = similarity.topk(k, dim=1)
+        # softmax is exp(s / T) up to a factor a query, and cannot overflow.
+        weights = torch.softmax(similarity / temperature, dim=1)
+        votes = weights.new_zeros(len(chunk), int(num_classes)).scatter_add_(1, neighbours.gather(1, index), weights)
+        right += int((votes.argmax(dim=1) == labels).sum())
+    return right / len(queries)
+
+
+def _nearest(queries: Tensor, bank: Tensor, bank_labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Similarities and labels ``(m, k)`` of this rank's nearest vectors; where it has too few, -inf and 0."""
+    similarity = queries.new_full((len(queries), k), -torch.inf)
+    neighbours = bank_labels.new_zeros(len(queries), k)
+    for vectors, labels in zip(torch.split(bank, _BANK_CHUNK), torch.split(bank_labels, _BANK_CHUNK), strict=True):
+        candidates = torch.cat([similarity, queries @ vectors.T], dim=1)
+        candidate_labels = torch.cat([neighbours, labels.expand(len(queries), -1)], dim=1)
+        similarity, index = candidates.topk(k, dim=1)
+        neighbours = candidate_labels.gather(1, index)
+    return similarity, neighbours
+
+
+def _gather_rows(x: Tensor) -> Tensor:
+    """All ranks' rows; their numbers may differ."""
+    counts = [int(count) for count in all_gather(torch.tensor([len(x)], device=x.device))]
+    padded = torch.cat([x, x.new_zeros(max(counts) - len(x), *x.shape[1:])])
+    return torch.cat([rows[:count] for rows, count in zip(all_gather(padded), counts, strict=True)])

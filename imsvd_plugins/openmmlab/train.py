@@ -1,0 +1,116 @@
+"""``imsvd-plugins train CONFIG ...``: mmpretrain's own train tool, for a shipped config's name or any config's path."""
+
+import argparse
+import os
+import runpy
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+
+import mmpretrain
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.device import get_device
+
+import imsvd_plugins
+
+_USAGE = "imsvd-plugins train CONFIG [options of mmpretrain's tools/train.py]"
+_CONFIGS = Path(imsvd_plugins.__file__).parent / ".mim" / "configs"
+_TOOL = Path(mmpretrain.__file__).parent / ".mim" / "tools" / "train.py"
+
+
+def shipped_configs() -> dict[str, Path]:
+    """The configs that come with this package, by name; what only serves to be inherited from is left out."""
+    files = sorted(path for path in _CONFIGS.rglob("*.py") if "_base_" not in path.relative_to(_CONFIGS).parts)
+    return {path.stem: path for path in files}
+
+
+def resolve_config(name: str) -> Path:
+    """The file of a config.
+
+    Args:
+        name: A path, or the name of a shipped config, with its folder or without, with ``.py`` or without.
+
+    Raises:
+        ValueError: If there is neither such a file nor such a name.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    shipped = shipped_configs()
+    stem = name.removesuffix(".py")
+    for known, path in shipped.items():
+        if stem in (known, path.relative_to(_CONFIGS).with_suffix("").as_posix()):
+            return path
+    close = get_close_matches(stem.rpartition("/")[2], shipped)
+    hint = f"Did you mean {' or '.join(close)}?\n" if close else ""
+    raise ValueError(f"CONFIG {name!r} is neither a file nor a shipped config. {hint}Shipped configs:\n{_listing()}")
+
+
+def _listing() -> str:
+    return "\n".join(f"  {name}" for name in shipped_configs())
+
+
+def main(argv: list[str]) -> None:
+    """Run mmpretrain's train tool in this process.
+
+    Args:
+        argv: CONFIG, then the tool's own options.
+
+    Raises:
+        SystemExit: If CONFIG is missing or unknown, or when the tool itself exits.
+    """
+    if not argv or argv[0] in ("-h", "--help"):
+        print(
+            f"usage: {_USAGE}\n\nCONFIG is a path or a shipped config's name:\n{_listing()}\n\nThe tool's own help:\n"
+        )
+        _run_tool(["--help"])
+    # Some launchers put an option of their own in front, --local-rank=0.
+    position = next((index for index, word in enumerate(argv) if not word.startswith("-")), len(argv))
+    before, words, options = argv[:position], argv[position : position + 1], argv[position + 1 :]
+    if not words or not all("=" in word for word in before):
+        raise SystemExit(f"imsvd-plugins train: CONFIG must come first, got {argv[0]!r}.\nusage: {_USAGE}")
+    try:
+        config = resolve_config(words[0])
+    except ValueError as error:
+        raise SystemExit(f"imsvd-plugins train: {error}") from None
+    if _launcher(options) != "pytorch" or get_device() != "cpu":
+        _run_tool([*before, str(config), *options])
+        return
+    # mmengine starts its process group on a GPU, unless there is one already.
+    dist.init_process_group("gloo")
+    try:
+        # The user's own --cfg-options come later and so win.
+        _run_tool([*before, str(config), "--cfg-options", *_cpu_options(config), *options])
+    finally:
+        dist.destroy_process_group()
+
+
+def _launcher(options: list[str]) -> str:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--launcher", default="none")
+    launcher: str = parser.parse_known_args(options)[0].launcher
+    return launcher
+
+
+def _cpu_options(config: Path) -> list[str]:
+    """What several CPU processes need: gloo, and a wrapper that binds the model to no GPU."""
+    cfg = Config.fromfile(config)
+    if cfg.get("model_wrapper_cfg") is not None:
+        return ["env_cfg.dist_cfg.backend=gloo", "model_wrapper_cfg.device_ids=None"]
+    return [
+        "env_cfg.dist_cfg.backend=gloo",
+        "model_wrapper_cfg.type=imsvd_plugins.CPUDistributedDataParallel",
+        "model_wrapper_cfg.device_ids=None",
+        # With a wrapper in the config mmengine no longer applies these two itself.
+        "model_wrapper_cfg.broadcast_buffers=False",
+        f"model_wrapper_cfg.find_unused_parameters={cfg.get('find_unused_parameters', False)}",
+    ]
+
+
+def _run_tool(argv: list[str]) -> None:
+    before = sys.argv
+    sys.argv = ["imsvd-plugins train", *argv]
+    try:
+        runpy.run_path(os.fspath(_TOOL), run_name="__main__")
+    finally:
+        sys.argv = before

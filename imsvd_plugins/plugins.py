@@ -1,0 +1,208 @@
+"""What can be used by name: everything built in, and what other installed distributions add.
+
+A plug-in is an entry point in one of the groups ``imsvd_plugins.kernels``, ``.losses``, ``.heads``, ``.transforms`` and
+``.methods``; the group's last word is the plug-in's *kind*. Listing reads metadata alone: a plug-in is imported when it
+is loaded, so one that is broken or lacks its host does not disturb the others.
+
+Another distribution cannot take a built-in's name. With the environment variable ``IMSVD_PLUGINS_DISABLE_EXTERNAL=1``
+other distributions' plug-ins are ignored altogether.
+
+Example:
+    >>> load("kernels", "imq").__name__
+    'InverseMultiquadricKernel'
+"""
+
+import importlib
+import os
+import re
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, NamedTuple
+
+KINDS = ("kernels", "losses", "heads", "transforms", "methods")
+# The hosts' modules and what installs them.
+EXTRA_OF_HOST = {
+    "lightly": "lightly",
+    "pytorch_lightning": "lightly",
+    "mmcv": "openmmlab",
+    "mmengine": "openmmlab",
+    "mmpretrain": "openmmlab",
+}
+_BUILT_IN = "imsvd-plugins"
+
+
+class Plugin(NamedTuple):
+    """What is known about a plug-in without importing it.
+
+    Attributes:
+        kind: One of :data:`KINDS`.
+        name: The name to load it by.
+        value: Where it is, ``"module:attribute"``.
+        distribution: Name and version of the distribution that brings it; empty if the program registered it.
+        rivals: Other distributions that declare this name. A built-in hides theirs; of two others none can be loaded.
+    """
+
+    kind: str
+    name: str
+    value: str
+    distribution: str
+    rivals: tuple[str, ...] = ()
+
+    @property
+    def attr(self) -> str:
+        """The object's own name in its module: what an OpenMMLab config calls it after ``imsvd_plugins.``."""
+        return re.sub(r"\s*\[.*", "", self.value).rpartition(":")[2].rpartition(".")[2]
+
+
+class PluginError(ImportError):
+    """A plug-in that is installed but cannot be loaded; the original error is its ``__cause__``."""
+
+
+class MissingHostError(PluginError):
+    """A plug-in whose host is not installed; ``name`` is the missing module, a key of :data:`EXTRA_OF_HOST`."""
+
+
+# Made in this program, by (kind, name).
+_registered: dict[tuple[str, str], Callable[..., Any]] = {}
+
+
+def available(kind: str | None = None) -> list[Plugin]:
+    """List the plug-ins, of one kind or of all, without importing any.
+
+    Args:
+        kind: One of :data:`KINDS`; None for all.
+
+    Returns:
+        The plug-ins, sorted by kind and name. A name stands twice if two distributions dispute it.
+
+    Raises:
+        ValueError: If there is no such kind.
+    """
+    if kind is not None:
+        _check_kind(kind)
+    own = [Plugin(*key, value=_where(obj), distribution="") for key, obj in _registered.items()]
+    installed = [plugin for plugin in _installed() if (plugin.kind, plugin.name) not in _registered]
+    return sorted(plugin for plugin in own + installed if kind in (None, plugin.kind))
+
+
+def load(kind: str, name: str) -> Any:
+    """Import a plug-in.
+
+    Args:
+        kind: One of :data:`KINDS`.
+        name: One of the names that :func:`available` lists for this kind.
+
+    Returns:
+        The object itself, as a rule a class.
+
+    Raises:
+        ValueError: If there is no such kind or name.
+        MissingHostError: If its host is not installed.
+        PluginError: If it cannot be imported, or if several distributions dispute its name.
+    """
+    _check_kind(kind)
+    if (kind, name) in _registered:
+        return _registered[kind, name]
+    found = [plugin for plugin in _installed() if (plugin.kind, plugin.name) == (kind, name)]
+    if not found:
+        raise _unknown(f"name in {kind!r}", name, sorted({plugin.name for plugin in available(kind)}))
+    if len(found) > 1:
+        distributions = " and ".join(plugin.distribution for plugin in found)
+        raise PluginError(f"{kind} plug-in {name!r} is declared by {distributions}: uninstall all but one of them.")
+    return _import(found[0])
+
+
+def create(kind: str, name: str, **kwargs: Any) -> Any:
+    """Load a plug-in and call it with ``kwargs``; raises what :func:`load` raises and what the call raises."""
+    return load(kind, name)(**kwargs)
+
+
+def register(kind: str, name: str, obj: Callable[..., Any], *, replace: bool = False) -> None:
+    """Make an object of the running program, such as a notebook's class, usable by name until the program ends.
+
+    Args:
+        kind: One of :data:`KINDS`.
+        name: Its name.
+        obj: The class, or another callable that makes the object.
+        replace: Whether it may take the place of another of this name, built-ins included.
+
+    Raises:
+        TypeError: If ``obj`` cannot be called.
+        ValueError: If there is no such kind, or if the name is taken and ``replace`` is False.
+    """
+    _check_kind(kind)
+    if not callable(obj):
+        raise TypeError(f"obj must be a class or another callable, got {obj!r} of type {type(obj).__name__}.")
+    taken = [plugin for plugin in available(kind) if plugin.name == name]
+    if taken and not replace:
+        raise ValueError(f"name {name!r} is taken in {kind!r} by {taken[0].value}; pass replace=True to replace it.")
+    _registered[kind, name] = obj
+
+
+def refresh() -> None:
+    """Look again at what is installed, for a program that installed something; what it registered stays."""
+    importlib.invalidate_caches()
+    _installed.cache_clear()
+
+
+@lru_cache(maxsize=1)
+def _installed() -> tuple[Plugin, ...]:
+    external = os.environ.get("IMSVD_PLUGINS_DISABLE_EXTERNAL", "0") in ("", "0")
+    everything = entry_points()
+    declared: dict[tuple[str, str], dict[str, Plugin]] = {}
+    for kind in KINDS:
+        for entry in everything.select(group=f"imsvd_plugins.{kind}"):
+            if entry.dist is None or not (entry.dist.read_text("METADATA") or entry.dist.read_text("PKG-INFO")):
+                continue  # The remnant of an installation: pip does not count it as installed either.
+            project = re.sub(r"[-_.]+", "-", entry.dist.name).lower()
+            if external or project == _BUILT_IN:
+                plugin = Plugin(kind, entry.name, entry.value, f"{entry.dist.name} {entry.dist.version}")
+                # Of one distribution found twice the first counts, as it does for an import.
+                declared.setdefault((kind, entry.name), {}).setdefault(project, plugin)
+    plugins = []
+    for by_project in declared.values():
+        usable = [by_project[_BUILT_IN]] if _BUILT_IN in by_project else by_project.values()
+        for plugin in usable:
+            rivals = tuple(other.distribution for other in by_project.values() if other is not plugin)
+            plugins.append(plugin._replace(rivals=rivals))
+    return tuple(plugins)
+
+
+def _import(plugin: Plugin) -> Any:
+    try:
+        return EntryPoint(plugin.name, plugin.value, f"imsvd_plugins.{plugin.kind}").load()
+    except (Exception, SystemExit) as error:  # SystemExit: the module is a script.
+        what = f"{plugin.kind} plug-in {plugin.name!r} ({plugin.value}) of {plugin.distribution}"
+        host = _missing_host(error)
+        if host is None:
+            raise PluginError(f"{what} cannot be loaded: {type(error).__name__}: {error}") from error
+        message = f"{what} needs {host}, which is not installed: pip install 'imsvd_plugins[{EXTRA_OF_HOST[host]}]'"
+        raise MissingHostError(message, name=host) from error
+
+
+def _missing_host(error: BaseException | None) -> str | None:
+    """The host's module whose absence led to this error, if that is what did."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError) and error.name in EXTRA_OF_HOST:
+            return error.name
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _where(obj: Callable[..., Any]) -> str:
+    named: Any = obj if hasattr(obj, "__qualname__") else type(obj)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise _unknown("kind", kind, KINDS)
+
+
+def _unknown(argument: str, got: str, allowed: Sequence[str]) -> ValueError:
+    names = ", ".join(map(repr, allowed)) or "nothing, because imsvd_plugins itself is not installed"
+    close = get_close_matches(got, allowed)
+    hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
+    return ValueError(f"{argument} must be one of {names}, got {got!r}{hint}")

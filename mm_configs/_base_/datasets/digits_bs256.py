@@ -1,0 +1,44 @@
+# Scikit-learn's digits at 16 x 16: two views of each image for pretraining, and labelled images for kNN.
+# All numbers are this package's choice. No flips: a mirrored digit is another sign.
+data_preprocessor = dict(type="SelfSupDataPreprocessor", mean=[78.0] * 3, std=[96.0] * 3)
+
+view_pipeline = [
+    dict(type="RandomResizedCrop", scale=16, crop_ratio_range=(0.5, 1.0), backend="cv2"),
+    dict(
+        type="Rotate",
+        magnitude_range=(0, 15),
+        magnitude_std="inf",
+        prob=0.8,
+        random_negative_prob=0.5,
+        pad_val=0,
+        interpolation="bilinear",
+    ),
+    dict(type="Brightness", magnitude_range=(0, 0.4), magnitude_std="inf", prob=0.8, random_negative_prob=0.5),
+]
+train_dataloader = dict(
+    batch_size=256,
+    num_workers=1,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type="DefaultSampler", shuffle=True),
+    collate_fn=dict(type="default_collate"),
+    dataset=dict(
+        type="Digits",
+        split="train",
+        size=16,
+        pipeline=[
+            dict(type="MultiView", num_views=[2], transforms=[view_pipeline]),
+            dict(type="PackInputs"),
+        ],
+    ),
+)
+
+knn_dataset = dict(type="Digits", size=16, pipeline=[dict(type="PackInputs")])
+custom_hooks = [
+    dict(
+        type="KNNEvalHook",
+        interval=1,
+        train_dataloader=dict(batch_size=256, num_workers=0, dataset=dict(knn_dataset, split="train")),
+        test_dataloader=dict(batch_size=256, num_workers=0, dataset=dict(knn_dataset, split="test")),
+    ),
+]

@@ -1,0 +1,4 @@
+_base_ = "mmpretrain::_base_/default_runtime.py"
+
+# Plain names for this package's parts, and checkpoints that current torch can read.
+custom_imports = dict(imports=["imsvd_plugins.openmmlab"])

@@ -1,0 +1,52 @@
+# The paper's ImageNet recipe: 100 epochs, global batch 2048.
+_base_ = [
+    "../_base_/datasets/imagenet_bs32_byol.py",
+    "../_base_/default_runtime.py",
+]
+
+train_dataloader = dict(batch_size=256)
+
+# K = 80 bins for each of M = 102 variables.
+model = dict(
+    type="IMSVD",
+    backbone=dict(type="ResNet", depth=50, norm_cfg=dict(type="SyncBN"), zero_init_residual=True),
+    neck=dict(
+        type="NonLinearNeck",
+        in_channels=2048,
+        hid_channels=8192,
+        out_channels=8160,
+        num_layers=2,
+        with_bias=True,
+        with_last_bias=False,
+        with_last_bn=False,
+        with_avg_pool=True,
+    ),
+    head=dict(type="IMSVDHead", loss=dict(type="IMSVDLoss", num_bins=80)),
+)
+
+# 0.6 * 2048 / 256
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="LARS", lr=4.8, momentum=0.9, weight_decay=1e-6, eta=1e-3),
+    paramwise_cfg=dict(
+        custom_keys={
+            "bn": dict(decay_mult=0, lars_exclude=True),
+            "bias": dict(decay_mult=0, lars_exclude=True),
+            # The normalisation in a ResNet block's shortcut.
+            "downsample.1": dict(decay_mult=0, lars_exclude=True),
+        }
+    ),
+)
+
+# The paper does not say where the warm-up starts: 1e-4 of the peak is our choice.
+param_scheduler = [
+    dict(type="LinearLR", start_factor=1e-4, by_epoch=True, begin=0, end=10, convert_to_iter_based=True),
+    dict(
+        type="CosineAnnealingLR", T_max=90, eta_min=0.0048, by_epoch=True, begin=10, end=100, convert_to_iter_based=True
+    ),
+]
+
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=100)
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=3))
+
+auto_scale_lr = dict(base_batch_size=2048)

@@ -1,0 +1,195 @@
+import math
+
+import pytest
+import torch
+from lightly.utils.lars import LARS
+from pytorch_lightning import Callback
+from torch import nn
+
+from imsvd_plugins.lightly import METHODS, HSICLoss, IMSVDLoss, IMSVDProjectionHead
+
+EPOCHS, STEPS_PER_EPOCH = 4, 4
+BOTH = pytest.mark.parametrize("method", ["imsvd", "ssl_hsic"])
+PEAK = {"imsvd": 0.6 * 8 / 256, "ssl_hsic": 0.4 * 8 / 256}
+TERMS = {
+    "imsvd": {"train_loss", "train_diagonal", "train_off_diagonal", "train_invariance"},
+    "ssl_hsic": {"train_loss", "train_hsic_zy", "train_hsic_zz", "train_scale"},
+}
+ONLINE_CLASSIFIER = {"online_cls_loss", "online_cls_top1", "online_cls_top5"}
+
+
+@BOTH
+def test_methods_are_what_lightlys_benchmark_builds(method):
+    with torch.device("meta"):
+        model = METHODS[method]["model"](batch_size_per_device=256, num_classes=1000)
+    assert sum(p.numel() for p in model.backbone.parameters()) == 23_508_032  # ResNet-50 without its classifier
+    assert model.online_classifier.feature_dim == 2048
+    assert model.criterion.gather_distributed
+    assert METHODS[method]["transform"] is not None
+
+
+def test_the_criteria_are_the_papers():
+    with torch.device("meta"):
+        imsvd, ssl_hsic = (entry["model"](256, 1000).criterion for entry in METHODS.values())
+    assert isinstance(imsvd, IMSVDLoss)
+    assert (imsvd.num_bins, imsvd.temperature) == (80, 1.0)
+    assert isinstance(ssl_hsic, HSICLoss)
+    assert (ssl_hsic.num_features, ssl_hsic.gamma, ssl_hsic.learn_scale) == (512, 3.0, True)
+
+
+def test_residual_branches_of_the_default_backbone_begin_at_zero():
+    model = METHODS["imsvd"]["model"](2, 10, projection_head=IMSVDProjectionHead(2048, 4, 4))
+    assert not any(block.bn3.weight.any() for block in model.backbone.layer4)
+
+
+@BOTH
+def test_every_term_is_logged_by_name(method, small_model, loaders, make_trainer):
+    trainer = make_trainer(max_epochs=1)
+    trainer.fit(small_model(method), *loaders)
+    logged = trainer.callback_metrics
+    classifier = {f"{stage}_{name}" for stage in ("train", "val") for name in ONLINE_CLASSIFIER}
+    assert set(logged) == TERMS[method] | classifier
+    assert all(math.isfinite(value) for value in logged.values())
+
+
+@BOTH
+def test_the_online_classifier_does_not_train_the_backbone(method, small_model, loaders):
+    model = small_model(method)
+    model.log = model.log_dict = lambda *args, **kwargs: None
+    batch = next(iter(loaders[0]))
+    total = model.training_step(batch, 0)
+    with_classifier = torch.autograd.grad(total, list(model.backbone.parameters()))
+    model = small_model(method)
+    model.log = model.log_dict = lambda *args, **kwargs: None
+    model.online_classifier.training_step = lambda batch, batch_idx: (torch.zeros(()), {})
+    without = torch.autograd.grad(model.training_step(batch, 0), list(model.backbone.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(with_classifier, without, strict=True))
+
+
+@BOTH
+def test_norms_and_biases_have_neither_decay_nor_adaptation(method, small_model, loaders, make_trainer):
+    model = small_model(method)
+    trainer = make_trainer(max_epochs=1)
+    trainer.fit(model, *loaders)
+    (optimizer,) = trainer.optimizers
+    assert isinstance(optimizer, LARS)
+    groups = {group["name"]: group for group in optimizer.param_groups}
+    assert set(groups) == {method, f"{method}_no_weight_decay", "online_classifier"}
+    decayed = groups[method]
+    assert (decayed["weight_decay"], decayed["momentum"], decayed["trust_coefficient"]) == (1e-6, 0.9, 1e-3)
+    # Lightly's LARS leaves parameters without weight decay unscaled.
+    assert groups[f"{method}_no_weight_decay"]["weight_decay"] == groups["online_classifier"]["weight_decay"] == 0
+    assert all(parameter.ndim > 1 for parameter in decayed["params"])
+    assert all(parameter.ndim == 1 for parameter in groups[f"{method}_no_weight_decay"]["params"])
+    held = {id(parameter) for group in groups.values() for parameter in group["params"]}
+    assert held == {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
+
+
+class LearningRates(Callback):
+    """Keeps the rate of every step of the optimizer."""
+
+    def __init__(self):
+        self.rates = []
+
+    def on_before_optimizer_step(self, trainer, model, optimizer):
+        (rate,) = {group["lr"] for group in optimizer.param_groups}
+        self.rates.append(rate)
+
+
+@BOTH
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_learning_rate_warms_up_to_its_peak_and_falls_to_a_thousandth(
+    method, accumulate, small_model, loaders, make_trainer
+):
+    rates = LearningRates()
+    trainer = make_trainer(max_epochs=EPOCHS, accumulate_grad_batches=accumulate, callbacks=[rates])
+    trainer.fit(small_model(method), *loaders)
+    warmup = STEPS_PER_EPOCH // accumulate
+    assert len(rates.rates) == EPOCHS * warmup
+    assert rates.rates[:warmup] == pytest.approx([PEAK[method] * (step + 1) / warmup for step in range(warmup)])
+    assert max(rates.rates) == pytest.approx(PEAK[method])
+    assert rates.rates[-1] == pytest.approx(0.001 * PEAK[method])
+
+
+class TargetMomenta(Callback):
+    """Solves each batch's update of the target, target' = m target + (1 - m) online', for m; None where it stood."""
+
+    def __init__(self):
+        self.momenta = []
+
+    def on_train_batch_start(self, trainer, model, batch, batch_idx):
+        self.before = self.target(model)
+
+    def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx):
+        online = nn.utils.parameters_to_vector(model.backbone.parameters()).detach()
+        gap = self.before - online
+        moved = self.target(model) - online
+        self.momenta.append(None if torch.equal(self.before, self.target(model)) else float(moved @ gap / (gap @ gap)))
+
+    @staticmethod
+    def target(model):
+        return nn.utils.parameters_to_vector(model.target_backbone.parameters()).detach().clone()
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_target_momentum_climbs_from_99_percent_to_1_by_cosine(accumulate, small_model, loaders, make_trainer):
+    momenta = TargetMomenta()
+    trainer = make_trainer(max_epochs=EPOCHS, accumulate_grad_batches=accumulate, callbacks=[momenta])
+    trainer.fit(small_model("ssl_hsic").double(), *(to_double(loader) for loader in loaders))
+    steps = EPOCHS * STEPS_PER_EPOCH // accumulate
+    expected = [1 - 0.01 * (math.cos(math.pi * step / (steps - 1)) + 1) / 2 for step in range(steps - 1)]
+    assert momenta.momenta[accumulate - 1 :: accumulate][:-1] == pytest.approx(expected, abs=1e-9)
+    assert momenta.momenta[-1] is None  # a momentum of 1
+    if accumulate == 2:
+        assert set(momenta.momenta[::2]) == {None}
+
+
+def to_double(loader):
+    loader.collate_fn = lambda samples, default=loader.collate_fn: [
+        [part.double() for part in value]
+        if isinstance(value, list) and torch.is_tensor(value[0])
+        else value.double()
+        if torch.is_tensor(value) and value.is_floating_point()
+        else value
+        for value in default(samples)
+    ]
+    return loader
+
+
+def test_the_target_network_begins_as_the_online_one_and_is_not_trained(small_model):
+    model = small_model("ssl_hsic")
+    for online, target in (
+        (model.backbone, model.target_backbone),
+        (model.projection_head, model.target_projection_head),
+    ):
+        pairs = list(zip(online.parameters(), target.parameters(), strict=True))
+        assert all(torch.equal(a, b) and a is not b and not b.requires_grad for a, b in pairs)
+
+
+@BOTH
+def test_a_resumed_training_is_the_uninterrupted_one(method, small_model, loaders, make_trainer, tmp_path):
+    """Also the loss' state: the kernel's scale and the number of draws."""
+
+    checkpoint = tmp_path / "second_epoch.ckpt"
+
+    class Save(Callback):
+        def on_train_epoch_end(self, trainer, model):
+            if trainer.current_epoch == 1:
+                trainer.save_checkpoint(checkpoint)
+
+    uninterrupted, resumed = small_model(method), small_model(method)
+    make_trainer(max_epochs=EPOCHS, callbacks=[Save()]).fit(uninterrupted, *loaders)
+    make_trainer(max_epochs=EPOCHS).fit(resumed, *loaders, ckpt_path=checkpoint)
+    expected, state = uninterrupted.state_dict(), resumed.state_dict()
+    assert expected.keys() == state.keys()
+    assert all(torch.equal(expected[name], state[name]) for name in expected)
+    if method == "ssl_hsic":
+        assert int(state["criterion._extra_state"]) == EPOCHS * STEPS_PER_EPOCH
+        assert float(resumed.criterion.scale) != 1.0
+
+
+def test_a_warm_up_longer_than_the_training_is_refused(small_model, loaders, make_trainer):
+    model = small_model("imsvd")
+    model.warmup_epochs = 2
+    with pytest.raises(ValueError, match="Warmup steps 8 must be <= max_steps"):
+        make_trainer(max_epochs=1).fit(model, *loaders)

@@ -1,0 +1,41 @@
+"""mmpretrain's part of `imsvd-plugins demo`, shortened."""
+
+import pytest
+import torch
+
+from imsvd_plugins.openmmlab.demo import pretrain
+
+TERMS = {
+    "imsvd": {"loss", "diagonal", "off_diagonal", "invariance"},
+    "ssl-hsic": {"loss", "hsic_zy", "hsic_zz", "kernel_scale"},
+}
+
+
+@pytest.mark.parametrize("method", TERMS)
+def test_it_logs_every_term(method, tmp_path):
+    # An older run's checkpoint, which a new run must not take for its own.
+    (tmp_path / "last_checkpoint").write_text("epoch_60.pth")
+    done = pretrain(method, tmp_path, resume=False, epochs=1)
+    assert set(done.curves) == TERMS[method] | {"knn_top1"}
+    assert {len(values) for values in done.curves.values()} == {1}
+    assert done.checkpoint == tmp_path / "epoch_1.pth"
+
+
+def test_it_goes_on_after_an_interruption(tmp_path, capsys):
+    first = pretrain("ssl-hsic", tmp_path, resume=True, epochs=1)
+    assert f"No checkpoint in {tmp_path}: the training starts anew" in capsys.readouterr().out
+    second = pretrain("ssl-hsic", tmp_path, resume=True, epochs=2)
+
+    for name, values in second.curves.items():
+        assert len(values) == 2
+        assert values[0] == pytest.approx(first.curves[name][0]), name
+    assert second.checkpoint == tmp_path / "epoch_2.pth"
+    assert second.checkpoint.is_file()
+    assert "Epoch(train)" in second.log.read_text()
+
+    for features in (first.random_features, first.trained_features, second.trained_features):
+        assert [part.shape for part in features] == [(1438, 96), (359, 96)]
+    # The untrained network is the same each time; trained, it is another one.
+    assert torch.equal(first.random_features[0], second.random_features[0])
+    assert not torch.allclose(first.random_features[0], first.trained_features[0], atol=1e-3)
+    assert not torch.allclose(first.trained_features[0], second.trained_features[0], atol=1e-3)
