@@ -6,6 +6,7 @@ world_size, store, results (a queue), file, name and args: the function `name` o
 """
 
 import faulthandler
+import gc
 import pickle
 import runpy
 import traceback
@@ -38,6 +39,7 @@ def main(*, rank, world_size, store, results, file, name, args):
     finally:
         faulthandler.cancel_dump_traceback_later()
         if dist.is_initialized():
+            gc.collect()  # a model in a reference cycle would hold the group, and its threads, until the process ends
             dist.destroy_process_group()
 
 

@@ -9,7 +9,7 @@ from torch.autograd import Function
 
 from imsvd_plugins.distributed import all_reduce_sum, batch_sizes, world_size
 from imsvd_plugins.functional._checks import check_gather_distributed, check_non_negative, check_positive, check_views
-from imsvd_plugins.functional.discretization import check_num_bins, discretization_gradient_, soft_discretize
+from imsvd_plugins.functional.discretization import check_num_bins, chunk_rows, discretization_gradient_, discretize
 from imsvd_plugins.functional.joint_entropy import joint_entropy
 from imsvd_plugins.functional.row_division import divided_joint_entropy
 
@@ -129,10 +129,12 @@ class _IMSVD(Function):
         ranks = world_size() if gather else 1
         sizes = batch_sizes(z_a) if ranks > 1 else [len(z_a)]
 
-        p_a, p_b = (soft_discretize(z, num_bins, temperature) for z in (z_a, z_b))
+        p_a, p_b = (discretize(z, num_bins, temperature) for z in (z_a, z_b))
         form = divided_joint_entropy if ranks > 1 else joint_entropy
         joint = form(p_a.flatten(1), p_b.flatten(1), num_bins, sizes, w_dia, w_off, with_grad=with_grad)
-        agreement = (p_a * p_b).sum(dim=-1)
+        chunk = chunk_rows(p_a)
+        pairs = zip(torch.split(p_a, chunk), torch.split(p_b, chunk), strict=True)
+        agreement = torch.cat([(rows_a * rows_b).sum(dim=-1) for rows_a, rows_b in pairs])
         share = 1 / (sum(sizes) * agreement.shape[1])
         terms = torch.stack([joint.diagonal, joint.off_diagonal, agreement.log().sum() * -share])
         if ranks > 1:

@@ -17,11 +17,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# A tile of this size is all the memory that the joint distribution takes. Smaller ones would cost time: the gradient of
-# `p_b` is read and written once a tile.
-TILE_BYTES = 64 * 2**20
+# A tile is all the memory that the joint distribution takes. The gradient of `p_b` is read and written once a tile, so
+# that a tile should not be much smaller than that; a CPU's caches profit from a small one, a GPU from few launches.
+MAX_TILE_BYTES = 64 * 2**20
+_MIN_TILE_BYTES = 16 * 2**20
 # Elements of a tile that stay in a processor's cache.
-_CACHED = 2**17
+_CACHED = 2**18
 
 
 class JointEntropy(NamedTuple):
@@ -68,7 +69,10 @@ def joint_entropy(
     num_variables, samples = dim // num_bins, sum(sizes)
     diagonal_share = 1 / num_variables
     off_diagonal_share = 1 / (num_variables * (num_variables - 1)) if num_variables > 1 else 0.0
-    tile_rows = max(1, TILE_BYTES // (dim * p_a.element_size()))
+    tile_bytes = MAX_TILE_BYTES
+    if p_b.device.type == "cpu":
+        tile_bytes = min(tile_bytes, max(_MIN_TILE_BYTES, p_b.nbytes))
+    tile_rows = max(1, tile_bytes // (dim * p_a.element_size()))
     memory = p_a.new_empty(min(tile_rows, num_rows) * dim)
     gradients = (torch.empty_like(p_a), torch.zeros_like(p_b)) if with_grad else None
     diagonal, off_diagonal = [p_a.new_zeros(())], [p_a.new_zeros(())]
@@ -108,23 +112,26 @@ def _entropy_to_gradient_(joint: Tensor, weight: float) -> Tensor:
     By pieces that stay in the processor's cache, so that the memory is read once and written once. A GPU has no such
     cache, and each piece would cost it three launches.
     """
-    total = []
-    for piece in torch.split(joint, _CACHED if joint.device.type == "cpu" else len(joint)):
-        log = piece.log()
-        total.append(piece @ log)
-        torch.add(weight, log, alpha=weight, out=piece)
+    pieces = torch.split(joint, _CACHED if joint.device.type == "cpu" else max(1, len(joint)))
+    scaled, total = torch.tensor(weight, dtype=joint.dtype), []
+    log = torch.empty_like(pieces[0])
+    for piece in pieces:
+        torch.log(piece, out=log[: len(piece)])
+        total.append(piece @ log[: len(piece)])
+        torch.add(scaled, log[: len(piece)], alpha=weight, out=piece)
     return torch.stack(total).sum()
 
 
 def _tiles(num_rows: int, num_bins: int, tile_rows: int) -> Iterator[tuple[int, int, range]]:
     """Ranges of rows, each of whole variables or, where one does not fit, of a part of one; and of which variables."""
-    whole = tile_rows // num_bins * num_bins
     # No tile reaches over the end of a block: all rows where whole variables fit, else those of one variable.
-    block = max(num_rows, 1) if whole else num_bins
+    block, unit = (max(num_rows, 1), num_bins) if tile_rows >= num_bins else (num_bins, 1)
+    # As equal as they can be: the products of a small remainder would be slow.
+    most, units = tile_rows // unit, block // unit
+    count = -(-units // most)
     for first in range(0, num_rows, block):
-        end = min(first + block, num_rows)
-        for start in range(first, end, whole or tile_rows):
-            stop = min(start + (whole or tile_rows), end)
+        for index in range(count):
+            start, stop = (first + units * part // count * unit for part in (index, index + 1))
             yield start, stop, range(start // num_bins, -(-stop // num_bins))
 
 

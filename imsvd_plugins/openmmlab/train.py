@@ -1,6 +1,7 @@
 """``imsvd-plugins train CONFIG ...``: mmpretrain's own train tool, for a shipped config's name or any config's path."""
 
 import argparse
+import gc
 import os
 import runpy
 import sys
@@ -82,6 +83,9 @@ def main(argv: list[str]) -> None:
         # The user's own --cfg-options come later and so win.
         _run_tool([*before, str(config), "--cfg-options", *_cpu_options(config), *options])
     finally:
+        # The runner is a reference cycle, and its model holds the group: were that still so when the interpreter ends,
+        # gloo's threads would now and then abort the process.
+        gc.collect()
         dist.destroy_process_group()
 
 

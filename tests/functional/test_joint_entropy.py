@@ -26,7 +26,8 @@ def test_tiles_of_any_size_give_the_same(monkeypatch, num_bins, rows):
     """Whole variables, several or one, and parts of a variable, with a remainder or without."""
     z = logits()
     expected = value_and_gradient(z, num_bins)
-    monkeypatch.setattr(module, "TILE_BYTES", rows * 24 * 8)
+    monkeypatch.setattr(module, "_MIN_TILE_BYTES", 0)
+    monkeypatch.setattr(module, "MAX_TILE_BYTES", rows * 24 * 8)
     for got, want in zip(value_and_gradient(z, num_bins), expected, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-14)
 
@@ -34,7 +35,7 @@ def test_tiles_of_any_size_give_the_same(monkeypatch, num_bins, rows):
 def test_nothing_of_the_joint_distributions_size_is_held(monkeypatch):
     """The largest allocation of a pass is a tile or an array of the inputs' size."""
     num_samples, dim = 16, 2048
-    monkeypatch.setattr(module, "TILE_BYTES", 64 * dim * 4)
+    monkeypatch.setattr(module, "MAX_TILE_BYTES", 64 * dim * 4)
     z = torch.randn(2, num_samples, dim, requires_grad=True)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         F.imsvd_loss(z, 64).loss.backward()

@@ -1,10 +1,12 @@
 """`imsvd-plugins train`: the config's name, and mmpretrain's own tool."""
 
+import gc
 import json
 import os
 import re
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -105,8 +107,24 @@ class TestSeveralCPUProcesses:
         )
         assert not [option for option in options if "wrapper_cfg.type" in option]
 
+    def test_nothing_holds_the_process_group_when_it_is_destroyed(self, monkeypatch):
+        class Runner:
+            def __init__(self):
+                self.itself = self
+
+        seen, alive = [], []
+        monkeypatch.setattr(train.dist, "init_process_group", seen.append)
+        monkeypatch.setattr(train.dist, "destroy_process_group", lambda: seen.append(alive[0]()))
+        monkeypatch.setattr(train, "_run_tool", lambda argv: alive.append(weakref.ref(Runner())))
+        gc.disable()
+        try:
+            train.main([IMSVD, "--launcher", "pytorch"])
+        finally:
+            gc.enable()
+        assert seen == ["gloo", None]
+
     def test_torchrun_trains_on_two_ranks(self, tmp_path):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONFAULTHANDLER": "1"}
         command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
         command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
         command += ["-m", "imsvd_plugins.cli", "train", IMSVD, "--launcher", "pytorch", "--work-dir", str(tmp_path)]
