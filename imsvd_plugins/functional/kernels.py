@@ -90,7 +90,7 @@ class GaussianScaleMixtureKernel(RadialKernel):
         """Draw ``num`` rows ``(num, dim)`` from the kernel's spectrum at scale 1; exact in any dimension."""
         normal = torch.randn(num, dim, generator=generator, device=device, dtype=dtype)
         mixing = torch.randn(num, 1, generator=generator, device=device, dtype=dtype)
-        return normal * self.row_scale(mixing)
+        return normal.mul_(self.row_scale(mixing))
 
     @abstractmethod
     def row_scale(self, normal: Tensor) -> Tensor | float:

@@ -31,8 +31,9 @@ class RandomFeatures(NamedTuple):
 
     def __call__(self, z: Tensor, scale: float | Tensor = 1.0) -> Tensor:
         """Features ``(..., F)`` of vectors ``z (..., d)`` for the kernel of scale ``c``."""
+        # Of the two factors of W z the smaller one is scaled.
+        z, weight = (z / scale, self.weight) if z.numel() < self.weight.numel() else (z, self.weight / scale)
         # Cosines as shifted sines, whose derivative costs one pass less.
-        weight = self.weight / scale
         if self.phase is not None:
             return linear(z, weight, self.phase + math.pi / 2).sin().mul_(math.sqrt(2 / len(weight)))
         angles = linear(z, weight)
