@@ -39,7 +39,7 @@ def test_table_json_and_chart_hold_what_was_asked(tmp_path: Path, capsys: pytest
     about, heading, *rows = printed.out.splitlines()
     assert about.startswith("N = 8, D = 24, K = 4, F = 6, V = 2; float32, ")
     # One rank sends nothing and nothing failed: those columns are not there.
-    titles = ["LOSS", "MEDIAN ms", "MIN ms", "x products", "MEMORY MB", "GFLOP", "OF RATE"]
+    titles = ["LOSS", "MEDIAN ms", "MIN ms", "FIRST ms", "x products", "MEMORY MB", "GFLOP", "OF RATE"]
     assert [title.strip() for title in heading.split("  ") if title.strip()] == titles
     assert [row.split()[0] for row in rows] == ["imsvd", "products"]
 
@@ -127,7 +127,7 @@ def test_the_plain_formula_is_the_same_loss() -> None:
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system does not tell")
 def test_memory_is_the_peak_of_the_step_alone() -> None:
     before = torch.ones(2**23)  # neither what was there,
-    memory = measure._peak_memory(lambda: torch.ones(2**24).sum(), CPU)
+    memory, _ = measure._first_step(lambda: torch.ones(2**24).sum(), CPU)
     del before
     assert memory is not None
     assert memory == pytest.approx(4 * 2**24, abs=2**21)  # nor what is gone afterwards is missing

@@ -22,6 +22,7 @@ class Measurement(NamedTuple):
 
     Attributes:
         seconds: Of each repeated step.
+        first_seconds: Of the first step, with all that the loss sets up.
         memory_bytes: Peak memory above what was there before the step: inputs and libraries. On CUDA the allocated
             tensors, on the CPU the resident pages; None where the system does not tell (it must be Linux).
         flops: Floating-point operations, as torch's FlopCounterMode counts them: those of matrix products.
@@ -29,6 +30,7 @@ class Measurement(NamedTuple):
     """
 
     seconds: list[float]
+    first_seconds: float
     memory_bytes: int | None
     flops: int
     sent_bytes: int
@@ -68,11 +70,11 @@ def _measure(loss: str, settings: Settings, rank: int, store: str) -> Measuremen
         make_step(loss, small, rank, device)()
 
         step = make_step(loss, settings, rank, device)
-        memory_bytes = _peak_memory(step, device)
+        memory_bytes, first_seconds = _first_step(step, device)
         with FlopCounterMode(display=False) as flops, Traffic() as traffic:  # type: ignore[no-untyped-call]
             step()
         seconds = [_seconds(step, device) for _ in range(settings.repeats)]
-        return Measurement(seconds, memory_bytes, flops.get_total_flops(), round(traffic.sent_bytes))
+        return Measurement(seconds, first_seconds, memory_bytes, flops.get_total_flops(), round(traffic.sent_bytes))
     finally:
         if settings.ranks > 1:
             dist.destroy_process_group()
@@ -94,19 +96,19 @@ def _seconds(step: Step, device: torch.device) -> float:
     return time.perf_counter() - begin
 
 
-def _peak_memory(step: Step, device: torch.device) -> int | None:
+def _first_step(step: Step, device: torch.device) -> tuple[int | None, float]:
+    """The peak memory of the first step, whose memory is all fresh, and its time."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        step()
-        return torch.cuda.max_memory_allocated(device) - before
+        seconds = _seconds(step, device)
+        return torch.cuda.max_memory_allocated(device) - before, seconds
     if not _CLEAR_REFS.exists():
-        step()
-        return None
+        return None, _seconds(step, device)
     _CLEAR_REFS.write_text("5")  # sets the peak to what is resident now
     before = _resident_peak()
-    step()
-    return _resident_peak() - before
+    seconds = _seconds(step, device)
+    return _resident_peak() - before, seconds
 
 
 def _resident_peak() -> int:

@@ -21,16 +21,18 @@ def table(results: Sequence[Result], reference: str) -> list[list[str]]:
 
     Times are milliseconds of a step, memory and what is sent are MB (10^6 bytes), of the rank that takes most.
     """
-    rows = [["LOSS", "MEDIAN ms", "MIN ms", f"x {reference}", "MEMORY MB", "GFLOP", "OF RATE", "SENT MB", "ERROR"]]
+    headings = "MEDIAN ms", "MIN ms", "FIRST ms", f"x {reference}", "MEMORY MB", "GFLOP", "OF RATE", "SENT MB"
+    rows = [["LOSS", *headings, "ERROR"]]
     for found in summary(results, reference):
         rows.append(
             [
                 found["loss"],
                 _number(found["median_seconds"], 1e3),
                 _number(found["min_seconds"], 1e3),
+                _number(found["first_seconds"], 1e3),
                 _number(found["ratio"], 1, ".2f"),
                 _number(found["memory_bytes"], 1e-6, ",.1f"),
-                _number(found["flops"], 1e-9),
+                _number(found["flops"], 1e-9, ",.2f"),
                 _number(found["rate_fraction"], 1, ".0%"),
                 _number(found["sent_bytes"] or None, 1e-6, ",.3f"),
                 found["error"] or "",
@@ -81,6 +83,7 @@ def summary(results: Sequence[Result], reference: str) -> list[dict[str, Any]]:
                 "error": result.error or None,
                 "median_seconds": result.median if done else None,
                 "min_seconds": min(result.seconds) if done else None,
+                "first_seconds": result.first_seconds if done else None,
                 "ratio": result.median / base if done and base else None,
                 "memory_bytes": result.memory_bytes if done else None,
                 "flops": result.flops if done else None,

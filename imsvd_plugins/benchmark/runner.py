@@ -46,6 +46,11 @@ class Result(NamedTuple):
         return median(self.seconds)
 
     @property
+    def first_seconds(self) -> float:
+        """Of the first step, until the last rank was done."""
+        return max(rank.first_seconds for rank in self.ranks)
+
+    @property
     def flops(self) -> int:
         """Of the rank that computes most."""
         return max(rank.flops for rank in self.ranks)

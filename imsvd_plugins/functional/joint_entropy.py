@@ -88,10 +88,12 @@ def joint_entropy(
         blocks = _diagonal_blocks(tile, num_bins, columns)
         offset = start + first_variable * num_bins
         diagonal_view = tile[:, offset : offset + rows].diagonal()
-        same_variable, marginals = (blocks * blocks.log()).sum(), diagonal_view.clone()
+        marginals = diagonal_view.clone()
         diagonal.append(marginals @ marginals.log())
+        # Where variables are large, so are their blocks: by pieces too.
+        for piece in torch.split(blocks, max(1, _CACHED // max(1, blocks[0].numel()))):
+            off_diagonal.append(-(piece * piece.log()).sum())
         off_diagonal.append(_entropy_to_gradient_(tile.view(-1), off_diagonal_weight * off_diagonal_share))
-        off_diagonal.append(-same_variable)
         if gradients is None:
             continue
 

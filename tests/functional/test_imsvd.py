@@ -7,6 +7,7 @@ import torch
 import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 from imsvd_plugins import functional as F
 
@@ -89,7 +90,7 @@ def test_reference_values_on_two_ranks(golden, run_on_ranks, case, dtype, tolera
         assert relative_error(grad_b, reference["grad_z2"] / 2) < tolerance
 
 
-@pytest.mark.parametrize("sizes", [(9,), (5, 5), (4, 4, 4), (2, 7), (1, 3, 5)])
+@pytest.mark.parametrize("sizes", [(9,), (5, 5), (4, 4, 4), (2, 7), (1, 3, 5), (3, 2, 2, 2)])
 @pytest.mark.parametrize("num_variables", [1, 2, 7])
 def test_ranks_with_different_data_equal_one_process(run_on_ranks, sizes, num_variables):
     generator = torch.Generator().manual_seed(0)
@@ -103,6 +104,22 @@ def test_ranks_with_different_data_equal_one_process(run_on_ranks, sizes, num_va
     for view in range(2):
         gradient = torch.cat([answer[1 + view] for answer in answers])
         assert relative_error(gradient, whole.grad[view]) < 1e-12
+
+
+def _counted_flops(rank, num_variables):
+    z = torch.randn(2, 6, 4 * num_variables, requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        F.imsvd_loss(z, num_bins=4, gather_distributed=True).loss.backward()
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+@pytest.mark.parametrize("num_variables", [12, 7])
+def test_a_rank_makes_its_share_of_the_products(run_on_ranks, ranks, num_variables):
+    products = 3 * 2 * (6 * ranks) * (4 * num_variables) ** 2
+    counted = run_on_ranks(_counted_flops, ranks, num_variables)
+    assert sum(counted) == products
+    assert max(counted) == products * math.ceil(num_variables / ranks) / num_variables
 
 
 @settings(max_examples=40, deadline=None)
