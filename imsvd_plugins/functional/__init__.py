@@ -1,6 +1,6 @@
 """The mathematics of both objectives, as pure functions of tensors."""
 
-from imsvd_plugins.functional import kernels
+from imsvd_plugins.functional import diagnostics, kernels
 from imsvd_plugins.functional.discretization import soft_discretize
 from imsvd_plugins.functional.hsic import (
     HSICTerms,
@@ -17,6 +17,7 @@ __all__ = [
     "HSICTerms",
     "IMSVDTerms",
     "RandomFeatures",
+    "diagnostics",
     "hsic_exact_zy",
     "hsic_exact_zz",
     "imsvd_loss",

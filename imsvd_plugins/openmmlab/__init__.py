@@ -20,6 +20,8 @@ from imsvd_plugins.openmmlab.cpu import CPUDistributedDataParallel
 from imsvd_plugins.openmmlab.datasets import Digits
 from imsvd_plugins.openmmlab.heads import HSICHead, IMSVDHead
 from imsvd_plugins.openmmlab.hooks import KNNEvalHook
+from imsvd_plugins.openmmlab.probe import OnlineProbeHook
+from imsvd_plugins.openmmlab.representation import RepresentationHook
 from imsvd_plugins.registry import DATASETS, HOOKS, MODEL_WRAPPERS, MODELS
 
 __all__ = [
@@ -32,13 +34,15 @@ __all__ = [
     "IMSVDHead",
     "IMSVDLoss",
     "KNNEvalHook",
+    "OnlineProbeHook",
+    "RepresentationHook",
 ]
 
 for _node, _classes in {
     MODELS: (IMSVD, SSLHSIC, IMSVDHead, HSICHead, IMSVDLoss, HSICLoss),
     MODEL_WRAPPERS: (CPUDistributedDataParallel,),
     DATASETS: (Digits,),
-    HOOKS: (KNNEvalHook,),
+    HOOKS: (KNNEvalHook, OnlineProbeHook, RepresentationHook),
 }.items():
     # mmpretrain registers its own names first: registering a name twice is an error, and its own have precedence.
     _node.fallback.import_from_location()

@@ -1,11 +1,15 @@
 """Features of a whole dataset."""
 
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -19,7 +23,7 @@ def extract_features(model: Any, dataloader: DataLoader[Any], name: str) -> tupl
     Args:
         model: An mmpretrain self-supervised model, in the mode in which it shall compute.
         dataloader: Gives batches ``dict(inputs, data_samples)``, with one view of each image and its ``gt_label``.
-        name: What the images are called in the log, which shows the progress of what takes long.
+        name: What the images are called in the progress bar or, where there is no terminal, in the log.
 
     Returns:
         Features ``(n, d)``, float32, and labels ``(n,)``, both on the model's device.
@@ -30,20 +34,22 @@ def extract_features(model: Any, dataloader: DataLoader[Any], name: str) -> tupl
     logger = MMLogger.get_current_instance()
     features, labels = [], []
     shown = time.monotonic()
-    for index, batch in enumerate(dataloader, start=1):
+    on_terminal = is_main_process() and sys.stderr.isatty()
+    bar = track(dataloader, name, console=Console(stderr=True), transient=True, disable=not on_terminal)
+    for index, batch in enumerate(bar, start=1):
         data = model.data_preprocessor(batch, False)
-        features.append(_pooled(model.extract_feat(data["inputs"])).float())
+        features.append(pooled(model.extract_feat(data["inputs"])).float())
         for sample in data["data_samples"]:
             if "gt_label" not in sample:
                 raise ValueError(f"the dataset of {name} must give a gt_label for each image: see its pipeline.")
             labels.append(sample.gt_label)
-        if time.monotonic() - shown > _SECONDS_BETWEEN_LINES:
+        if not on_terminal and time.monotonic() - shown > _SECONDS_BETWEEN_LINES:
             shown = time.monotonic()
             logger.info("Features of %s: batch %d of %d", name, index, len(dataloader))
     return torch.cat(features), torch.cat(labels).to(features[0].device)
 
 
-def _pooled(features: Tensor | Sequence[Tensor]) -> Tensor:
+def pooled(features: Tensor | Sequence[Tensor]) -> Tensor:
     """One vector an image: the last stage's, averaged over places ``(N, C, H, W)`` or tokens ``(N, L, C)``."""
     last = features if isinstance(features, Tensor) else features[-1]
     if last.ndim == 4:

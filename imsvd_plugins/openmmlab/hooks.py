@@ -1,20 +1,15 @@
 """Evaluation during pretraining."""
 
 import copy
-import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import nn
 
+from imsvd_plugins.openmmlab.evaluation import bare_model, evaluation_mode, random_state_kept, report
 from imsvd_plugins.openmmlab.features import extract_features
 from imsvd_plugins.openmmlab.knn import knn_accuracy
 
@@ -24,7 +19,8 @@ class KNNEvalHook(Hook):
 
     A hook, because mmengine's validation loop needs a "predict" mode that self-supervised models lack. The result, in
     per cent as mmpretrain's own accuracies, is ``knn_top1`` in the log and in TensorBoard and ``train/knn_top1`` in the
-    message hub. Training goes on as without the hook: weights, statistics, modes and random states are left alone.
+    message hub; with several ``k`` there is a ``knn_top1_k20`` for each. Training goes on as without the hook: weights,
+    statistics, modes and random states are left alone.
 
     Args:
         train_dataloader: Config of the data loader for the labelled images that vote, as for a classifier: one view an
@@ -32,7 +28,7 @@ class KNNEvalHook(Hook):
             ranks each image comes exactly once.
         test_dataloader: The same for the images to classify.
         interval: Number of epochs from one evaluation to the next; the last epoch is always evaluated.
-        k: Number of neighbours.
+        k: Number of neighbours, or several.
         temperature: Temperature ``T`` of the votes ``exp(cosine / T)``.
 
     Raises:
@@ -45,26 +41,28 @@ class KNNEvalHook(Hook):
         train_dataloader: dict[str, Any],
         test_dataloader: dict[str, Any],
         interval: int = 1,
-        k: int = 20,
+        k: int | Sequence[int] = 20,
         temperature: float = 0.07,
     ) -> None:
         for key, config in (("train_dataloader", train_dataloader), ("test_dataloader", test_dataloader)):
             if not isinstance(config, dict):
                 raise TypeError(f"{key} of KNNEvalHook must be a data loader's config, got {config!r}.")
-        for key, number in (("interval", interval), ("k", k)):
+        self.k = list(k) if isinstance(k, Sequence) else [k]
+        if not self.k:
+            raise ValueError("k of KNNEvalHook must be an int >= 1 or several, got none.")
+        for key, number in (("interval", interval), *(("k", number) for number in self.k)):
             if not isinstance(number, int) or number < 1:
                 raise ValueError(f"{key} of KNNEvalHook must be an int >= 1, got {number!r}.")
         if not temperature > 0:
             raise ValueError(f"temperature of KNNEvalHook must be > 0, got {temperature!r}.")
         self._configs = {"train_dataloader": train_dataloader, "test_dataloader": test_dataloader}
         self.interval = interval
-        self.k = k
         self.temperature = temperature
 
     def before_train(self, runner: Runner) -> None:
         """Build the data loaders."""
-        with _random_state_kept():
-            self._train = self._build(runner, "train_dataloader", at_least=max(self.k, get_world_size()))
+        with random_state_kept():
+            self._train = self._build(runner, "train_dataloader", at_least=max(*self.k, get_world_size()))
             self._test = self._build(runner, "test_dataloader", at_least=get_world_size())
 
     def after_train_epoch(self, runner: Runner) -> None:
@@ -72,17 +70,13 @@ class KNNEvalHook(Hook):
         if not (self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)):
             return
         start = time.monotonic()
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        with _random_state_kept(), _evaluation_mode(model):
+        model = bare_model(runner)
+        with random_state_kept(), evaluation_mode(model):
             bank = extract_features(model, self._train, "train_dataloader of KNNEvalHook")
             queries = extract_features(model, self._test, "test_dataloader of KNNEvalHook")
-            top1 = 100 * knn_accuracy(*bank, *queries, k=self.k, temperature=self.temperature)
-        runner.logger.info(
-            "Epoch(knn) [%d]  knn_top1: %.4f  time: %.1f", runner.epoch + 1, top1, time.monotonic() - start
-        )
-        runner.message_hub.update_scalar("train/knn_top1", top1)
-        # The message hub shows it from the next training log line on; there is none after the last epoch.
-        runner.visualizer.add_scalars({"knn_top1": top1}, step=runner.iter)
+            shares = knn_accuracy(*bank, *queries, k=self.k, temperature=self.temperature)
+        top1 = {"knn_top1" if len(shares) == 1 else f"knn_top1_k{k}": 100 * share for k, share in shares.items()}
+        report(runner, "knn", top1, time.monotonic() - start)
 
     def _build(self, runner: Runner, key: str, at_least: int) -> Any:
         config = copy.deepcopy(self._configs[key])
@@ -93,32 +87,7 @@ class KNNEvalHook(Hook):
         dataloader = runner.build_dataloader(config, seed=runner.seed)
         if len(dataloader.dataset) < at_least:
             raise ValueError(
-                f"{key} of KNNEvalHook must have at least {at_least} images (k = {self.k}, "
+                f"{key} of KNNEvalHook must have at least {at_least} images (k = {max(self.k)}, "
                 f"{get_world_size()} processes), got {len(dataloader.dataset)}."
             )
         return dataloader
-
-
-@contextmanager
-def _random_state_kept() -> Iterator[None]:
-    """What happens inside draws no number from the generators that training uses."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002  (what mmcv's transforms use)
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    try:
-        with torch.random.fork_rng(devices=devices):
-            yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
-
-
-@contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
-    # Each module by itself: a frozen backbone's normalisation is in evaluation mode within a model that trains.
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -1,19 +1,26 @@
 """Weighted k-nearest-neighbour classification of features that are spread over the ranks."""
 
+from collections.abc import Sequence
+
 import torch
 from mmengine.dist import all_gather, all_reduce
 from torch import Tensor
 from torch.nn.functional import normalize
 
-# A tile of similarities of this many queries with this many of the bank's vectors is in memory at a time: 256 MB.
-_QUERY_CHUNK = 1024
+# A tile of similarities of this many queries with this many of the bank's vectors is in memory at a time: 128 MB.
+_QUERY_CHUNK = 512
 _BANK_CHUNK = 65536
 
 
 @torch.no_grad()
 def knn_accuracy(
-    bank: Tensor, bank_labels: Tensor, queries: Tensor, query_labels: Tensor, k: int = 20, temperature: float = 0.07
-) -> float:
+    bank: Tensor,
+    bank_labels: Tensor,
+    queries: Tensor,
+    query_labels: Tensor,
+    k: Sequence[int] = (20,),
+    temperature: float = 0.07,
+) -> dict[int, float]:
     """Accuracy of the vote of each query's ``k`` nearest vectors by cosine similarity ``s``, weighted ``exp(s / T)``.
 
     With several processes each gives its own share of both sets, of any size >= 1, and all get the whole's result.
@@ -24,26 +31,30 @@ def knn_accuracy(
         bank_labels: Their labels ``(n,)``, integers >= 0.
         queries: Features ``(m, d)`` to classify.
         query_labels: Their labels ``(m,)``.
-        k: Number of neighbours, at most the size of the whole bank.
+        k: Numbers of neighbours, each at most the size of the whole bank.
         temperature: Temperature ``T > 0`` of the weights.
 
     Returns:
-        The share of the queries whose class is right, 0 to 1.
+        For each ``k`` the share of the queries whose class is right, 0 to 1.
     """
     bank = normalize(bank, dim=1)
     queries, query_labels = _gather_rows(normalize(queries, dim=1)), _gather_rows(query_labels)
     num_classes = torch.max(bank_labels.max(), query_labels.max()) + 1
     all_reduce(num_classes, op="max")
 
-    right = 0
+    most, right = max(k), dict.fromkeys(k, 0)
     for chunk, labels in zip(torch.split(queries, _QUERY_CHUNK), torch.split(query_labels, _QUERY_CHUNK), strict=True):
-        similarity, neighbours = (torch.cat(all_gather(part), dim=1) for part in _nearest(chunk, bank, bank_labels, k))
-        similarity, index = similarity.topk(k, dim=1)
-        # softmax is exp(s / T) up to a factor a query, and cannot overflow.
-        weights = torch.softmax(similarity / temperature, dim=1)
-        votes = weights.new_zeros(len(chunk), int(num_classes)).scatter_add_(1, neighbours.gather(1, index), weights)
-        right += int((votes.argmax(dim=1) == labels).sum())
-    return right / len(queries)
+        similarity, neighbours = (
+            torch.cat(all_gather(part), dim=1) for part in _nearest(chunk, bank, bank_labels, most)
+        )
+        similarity, index = similarity.topk(most, dim=1)
+        neighbours = neighbours.gather(1, index)
+        for number in right:
+            # softmax is exp(s / T) up to a factor a query, and cannot overflow.
+            weights = torch.softmax(similarity[:, :number] / temperature, dim=1)
+            votes = weights.new_zeros(len(chunk), int(num_classes)).scatter_add_(1, neighbours[:, :number], weights)
+            right[number] += int((votes.argmax(dim=1) == labels).sum())
+    return {number: count / len(queries) for number, count in right.items()}
 
 
 def _nearest(queries: Tensor, bank: Tensor, bank_labels: Tensor, k: int) -> tuple[Tensor, Tensor]:

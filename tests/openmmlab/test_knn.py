@@ -38,9 +38,16 @@ def features(seed=0, bank=203, queries=57, classes=5, dim=6):
 @pytest.mark.parametrize(("k", "temperature"), [(1, 0.07), (20, 0.07), (20, 10.0), (203, 1.0)])
 def test_the_accuracy_is_scikit_learns(k, temperature):
     sets = features()
-    accuracy = knn_accuracy(*sets, k=k, temperature=temperature)
+    accuracy = knn_accuracy(*sets, k=[k], temperature=temperature)[k]
     assert accuracy == pytest.approx(by_sklearn(*sets, k, temperature))
     assert 0.3 < accuracy < 0.9
+
+
+def test_several_numbers_of_neighbours_at_once():
+    sets = features()
+    several = knn_accuracy(*sets, k=[5, 1, 203])
+    assert several == {k: knn_accuracy(*sets, k=[k])[k] for k in (5, 1, 203)}
+    assert len(set(several.values())) == 3
 
 
 def test_tiles_change_nothing(monkeypatch):
@@ -53,7 +60,7 @@ def test_tiles_change_nothing(monkeypatch):
 
 def test_a_low_temperature_does_not_overflow():
     sets = features()
-    assert knn_accuracy(*sets, k=20, temperature=1e-4) == knn_accuracy(*sets, k=1)
+    assert knn_accuracy(*sets, k=[20], temperature=1e-4)[20] == knn_accuracy(*sets, k=[1])[1]
 
 
 def loader(split, count, **options):

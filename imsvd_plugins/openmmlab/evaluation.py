@@ -1,0 +1,53 @@
+"""What the evaluations during pretraining share: training goes on as without them, and their results are seen."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+
+def bare_model(runner: Runner) -> Any:
+    """The model without its wrapper for several processes."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def report(runner: Runner, name: str, figures: dict[str, float], seconds: float) -> None:
+    """Show figures in the text log, in the message hub (as ``train/...``) and in every visual backend."""
+    shown = "  ".join(f"{key}: {value:.4f}" for key, value in figures.items())
+    runner.logger.info("Epoch(%s) [%d]  %s  time: %.1f", name, runner.epoch + 1, shown, seconds)
+    for key, value in figures.items():
+        runner.message_hub.update_scalar(f"train/{key}", value)
+    # The message hub shows them from the next training log line on; there is none after the last epoch.
+    runner.visualizer.add_scalars(figures, step=runner.iter)
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """What happens inside draws no number from the generators that training uses."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002  (what mmcv's transforms use)
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Every module evaluates inside, and has its own mode again afterwards."""
+    # Each module by itself: a frozen backbone's normalisation is in evaluation mode within a model that trains.
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

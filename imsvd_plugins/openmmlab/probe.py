@@ -1,0 +1,122 @@
+"""A linear probe that is trained beside the pretraining."""
+
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from imsvd_plugins.openmmlab.evaluation import bare_model
+from imsvd_plugins.openmmlab.features import pooled
+
+_STATE = "online_probe"
+
+
+class OnlineProbeHook(Hook):
+    """Top-1 accuracy of a linear probe that learns on the features of each training step, for any mmpretrain algorithm.
+
+    The probe sees the backbone's features as numbers: it is no part of the model, and no gradient flows back. It takes
+    one step of its own with each training batch and is stored in the checkpoints. ``probe_top1``, in per cent, is its
+    accuracy on the views of a batch before it learns from them. It stands in the training log beside the loss, averaged
+    like it, and costs a matrix product of features and classes.
+
+    The training images must have labels, which the pretraining itself does not see.
+
+    Args:
+        lr: Learning rate of the probe's Adam.
+
+    Raises:
+        ValueError: If ``lr`` is out of range.
+    """
+
+    def __init__(self, lr: float = 1e-3) -> None:
+        if not lr > 0:
+            raise ValueError(f"lr of OnlineProbeHook must be > 0, got {lr!r}.")
+        self.lr = lr
+        self._features: list[Tensor] = []
+        self._probe: nn.Linear | None = None
+        self._state: dict[str, Any] | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Begin to listen to the backbone."""
+        self._num_classes = _count_classes(runner)
+        backbone = bare_model(runner).backbone
+        self._listener = backbone.register_forward_hook(self._listen)
+
+    def after_train(self, runner: Runner) -> None:
+        """Listen no longer."""
+        self._listener.remove()
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+    ) -> None:
+        """Measure the probe on the step's features, then let it learn from them."""
+        views, self._features = self._features, []
+        features = torch.cat(views)
+        labels = _labels(data_batch).to(features.device).repeat(len(views))
+        if len(labels) != len(features):
+            raise ValueError(
+                f"OnlineProbeHook needs the backbone to see each image as often as the others; it saw {len(features)} "
+                f"images of {len(labels) // len(views)} labels in {len(views)} calls."
+            )
+        if self._probe is None:
+            self._build(features)
+        assert self._probe is not None
+        # The hook may be called inside of what the host wraps around a step.
+        with torch.enable_grad(), torch.autocast(features.device.type, enabled=False):
+            logits = self._probe(features)
+            self._optimizer.zero_grad()
+            cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
+        for parameter in self._probe.parameters():
+            all_reduce(parameter.grad, op="mean")
+        self._optimizer.step()
+        top1 = 100 * (logits.argmax(dim=1) == labels).float().mean()
+        all_reduce(top1, op="mean")
+        runner.message_hub.update_scalar("train/probe_top1", top1)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Store the probe and its optimizer."""
+        if self._probe is not None:
+            checkpoint[_STATE] = {"probe": self._probe.state_dict(), "optimizer": self._optimizer.state_dict()}
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Take them back when training is resumed."""
+        if runner._resume:
+            self._state = checkpoint.get(_STATE)
+
+    def _listen(self, module: nn.Module, args: Any, output: Any) -> None:
+        # Evaluations between the steps pass here too.
+        if module.training and torch.is_grad_enabled():
+            self._features.append(pooled(output).detach().float())
+
+    def _build(self, features: Tensor) -> None:
+        # Zeros: the probe draws no random number that training would miss.
+        self._probe = nn.Linear(features.shape[1], self._num_classes, device="meta").to_empty(device=features.device)
+        for parameter in self._probe.parameters():
+            nn.init.zeros_(parameter)
+        self._optimizer = torch.optim.Adam(self._probe.parameters(), lr=self.lr)
+        if self._state is not None:
+            self._probe.load_state_dict(self._state["probe"])
+            self._optimizer.load_state_dict(self._state["optimizer"])
+
+
+def _count_classes(runner: Runner) -> int:
+    classes = runner.train_loop.dataloader.dataset.metainfo.get("classes")
+    if not classes:
+        raise ValueError(
+            "OnlineProbeHook needs labelled images: train_dataloader.dataset has no classes in its metainfo."
+        )
+    return len(classes)
+
+
+def _labels(data_batch: dict[str, Any]) -> Tensor:
+    samples = data_batch["data_samples"]
+    if not samples or "gt_label" not in samples[0]:
+        raise ValueError(
+            "OnlineProbeHook needs a gt_label for each image: see the annotations of train_dataloader.dataset and "
+            "PackInputs in its pipeline."
+        )
+    return torch.cat([sample.gt_label for sample in samples])
