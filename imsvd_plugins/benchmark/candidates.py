@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imsvd_plugins.benchmark.settings import Settings
+from imsvd_plugins.benchmark.settings import MANY_VIEWS, Settings
 from imsvd_plugins.distributed import all_gather
 from imsvd_plugins.functional import soft_discretize
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
@@ -34,7 +34,7 @@ def make_step(loss: str, settings: Settings, rank: int, device: torch.device) ->
     generator = torch.Generator().manual_seed(rank)
     views = [
         torch.randn(shape, generator=generator).to(device, getattr(torch, settings.dtype)).requires_grad_()
-        for _ in range(settings.views if loss in ("hsic", "hsic-orf") else 2)
+        for _ in range(settings.views if loss in MANY_VIEWS else 2)
     ]
     if loss == "products":
         return _products(views, settings, rank)
@@ -86,13 +86,15 @@ def plain_imsvd(z_a: Tensor, z_b: Tensor, num_bins: int) -> Tensor:
 def _products(views: list[Tensor], settings: Settings, rank: int) -> Step:
     """``p_a^T p_b``, ``p_b G^T`` and ``p_a G``: of several ranks, this one's rows of the first, without communication.
 
+    Of ``V`` views, those of ``(V - 1) N`` samples: all pairs need no more, see :mod:`~functional.view_pairs`.
     Their results are kept from step to step, so that memory is not allocated anew in a time that serves as reference.
     """
     ranks, dim = settings.ranks, settings.dim
     rows = dim * (rank + 1) // ranks - dim * rank // ranks
     # Autocast does not reach products that write into given memory.
     dtype = getattr(torch, settings.autocast or settings.dtype)
-    p_a, p_b = (z.detach().to(dtype).repeat(ranks, 1) for z in views)
+    stacks = torch.cat(views[:-1]), torch.cat(views[1:])
+    p_a, p_b = (z.detach().to(dtype).repeat(ranks, 1) for z in stacks)
     p_a = p_a[:, :rows].contiguous()
     joint, grad_a, grad_b = (p_a.new_empty(0) for _ in range(3))
 

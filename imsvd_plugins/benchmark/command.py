@@ -26,7 +26,7 @@ def add_to(commands: Any) -> None:
         ("dim", "D", "outputs of the projector", given.dim),
         ("bins", "K", "bins of a variable, for imsvd", given.bins),
         ("features", "F", "random features, for hsic", given.features),
-        ("views", "V", "views, for hsic; the others take two", given.views),
+        ("views", "V", "views, for imsvd, products and hsic; the others take two", given.views),
         ("ranks", "W", "processes that share the batch", given.ranks),
         ("repeats", "n", "steps that are timed", given.repeats),
     ):

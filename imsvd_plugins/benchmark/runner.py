@@ -100,7 +100,7 @@ def check(losses: Sequence[str], settings: Settings) -> None:
         raise ValueError(f"--ranks must divide --samples = {samples}, the global batch; got {ranks}.")
     if {"imsvd", "imsvd-plain"} & set(losses):
         check_num_bins(settings.bins, settings.dim)
-    if {"hsic", "hsic-orf"} & set(losses) and settings.views < 2:
+    if settings.views < 2:
         raise ValueError(f"--views must be >= 2, got {settings.views}.")
     if "hsic-orf" in losses and settings.features % 2:
         raise ValueError(f"--features must be even for hsic-orf, got {settings.features}.")

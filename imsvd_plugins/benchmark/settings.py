@@ -12,6 +12,7 @@ LOSSES = {
     "vicreg": "Lightly's VICRegLoss",
     "nt-xent": "Lightly's NTXentLoss",
 }
+MANY_VIEWS = ("imsvd", "products", "hsic", "hsic-orf")
 DEVICES = ("cpu", "cuda")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 AUTOCAST_DTYPES = ("bfloat16", "float16")
@@ -26,7 +27,7 @@ class Settings(NamedTuple):
         dim: Outputs ``D`` of the projector.
         bins: Bins ``K`` of a variable in the IMSVD losses.
         features: Random features ``F`` of the SSL-HSIC losses.
-        views: Views ``V`` of the SSL-HSIC losses; the others take two.
+        views: Views ``V`` of the :data:`MANY_VIEWS`; the others take two.
         device: One of :data:`DEVICES`.
         dtype: The views' dtype, one of :data:`DTYPES`.
         autocast: Dtype of an autocast around the loss, one of :data:`AUTOCAST_DTYPES`; None for no autocast.

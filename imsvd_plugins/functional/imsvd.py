@@ -1,6 +1,7 @@
 """IMSVD: Information-Maximized Soft Variable Discretization (Niu et al. 2025, arXiv 2501.03469)."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from imsvd_plugins.functional._checks import check_gather_distributed, check_non
 from imsvd_plugins.functional.discretization import check_num_bins, chunk_rows, discretization_gradient_, discretize
 from imsvd_plugins.functional.joint_entropy import joint_entropy
 from imsvd_plugins.functional.row_division import divided_joint_entropy
+from imsvd_plugins.functional.view_pairs import stack_pairs, unstack_gradients
 
 
 class IMSVDTerms(NamedTuple):
@@ -41,7 +43,7 @@ def imsvd_loss(
     invariance_weight: float = 1.0,
     gather_distributed: bool = False,
 ) -> IMSVDTerms:
-    r"""The IMSVD objective of two views of a batch, symmetric in them.
+    r"""The IMSVD objective of two or more views of a batch.
 
     With the probabilities :math:`p^a, p^b` of the two views and the blocks :math:`P^{(m m')}` of the joint distribution
     :math:`P = p_a^\top p_b / N` of variable ``m`` of view a and ``m'`` of view b,
@@ -53,6 +55,9 @@ def imsvd_loss(
         \text{loss} = w_\text{dia}\, \text{diagonal} + w_\text{off}\, \text{off\_diagonal}
                       - w_\text{inv}\, \operatorname{mean}_{nm} \log \sum_k p^a_{nmk}\, p^b_{nmk}
 
+    More than two views are beyond the paper: ``P`` is then the average of the joint distributions of all pairs a < b,
+    for ``V - 1`` times the cost of two views, and the invariance is averaged over the pairs too.
+
     The entries off the diagonal inside a diagonal block take no part; with ``M = 1`` the off-diagonal term is 0.
 
     ``P`` is never held: value and gradient are formed together, a tile of its rows at a time, in little more than the
@@ -60,7 +65,7 @@ def imsvd_loss(
     inputs), also inside autocast. A second derivative is refused.
 
     Args:
-        z_views: Two projector outputs ``(N, D)``, any floating dtype.
+        z_views: Two or more projector outputs ``(N, D)``, any floating dtype. Of two the order means nothing.
         num_bins: Bins ``K`` of a variable, at least 2; must divide ``D``.
         temperature: Temperature of the softmax over the bins, > 0.
         diagonal_weight: Weight of the diagonal term, >= 0.
@@ -75,8 +80,8 @@ def imsvd_loss(
 
     Raises:
         TypeError: If a view has no floating dtype, or a setting is not a number.
-        ValueError: If there are not two views of one shape, if ``num_bins`` does not divide ``D``, or a setting is out
-            of range.
+        ValueError: If there are fewer than two views or their shapes differ, if ``num_bins`` does not divide ``D``, or
+            a setting is out of range.
 
     Example:
         >>> import torch
@@ -91,10 +96,6 @@ def imsvd_loss(
     check_non_negative("off_diagonal_weight", off_diagonal_weight)
     check_non_negative("invariance_weight", invariance_weight)
     views = check_views(z_views, gather_distributed=gather_distributed)
-    if len(views) > 2:
-        raise ValueError(
-            f"z_views must hold exactly two views, got {len(views)}; IMSVD of more views is not available."
-        )
     check_num_bins(num_bins, views[0].shape[1])
     settings = _Settings(
         num_bins,
@@ -107,7 +108,7 @@ def imsvd_loss(
     )
     # Autocast would run the matrix products in half precision, where the smallest probabilities vanish.
     with torch.autocast(views[0].device.type, enabled=False):
-        return IMSVDTerms(*_IMSVD.apply(*views, settings))
+        return IMSVDTerms(*_IMSVD.apply(settings, *views))
 
 
 class _Settings(NamedTuple):
@@ -121,42 +122,60 @@ class _Settings(NamedTuple):
 
 
 class _IMSVD(Function):
-    """``(z_a, z_b) -> loss, diagonal, off_diagonal, invariance``; when the value is there, so is the gradient."""
+    """``(settings, *z_views) -> loss, diagonal, off_diagonal, invariance``; with the value comes the gradient."""
 
     @staticmethod
-    def forward(ctx: Any, z_a: Tensor, z_b: Tensor, settings: _Settings) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, settings: _Settings, *z_views: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         num_bins, temperature, w_dia, w_off, w_inv, gather, with_grad = settings
-        ranks = world_size() if gather else 1
-        sizes = batch_sizes(z_a) if ranks > 1 else [len(z_a)]
+        ranks, num_views = world_size() if gather else 1, len(z_views)
+        sizes = batch_sizes(z_views[0]) if ranks > 1 else [len(z_views[0])]
 
-        p_a, p_b = (discretize(z, num_bins, temperature) for z in (z_a, z_b))
+        p_views = [discretize(z, num_bins, temperature) for z in z_views]
         form = divided_joint_entropy if ranks > 1 else joint_entropy
-        joint = form(p_a.flatten(1), p_b.flatten(1), num_bins, sizes, w_dia, w_off, with_grad=with_grad)
-        chunk = chunk_rows(p_a)
-        pairs = zip(torch.split(p_a, chunk), torch.split(p_b, chunk), strict=True)
-        agreement = torch.cat([(rows_a * rows_b).sum(dim=-1) for rows_a, rows_b in pairs])
-        share = 1 / (sum(sizes) * agreement.shape[1])
-        terms = torch.stack([joint.diagonal, joint.off_diagonal, agreement.log().sum() * -share])
+        stacked = stack_pairs([p.flatten(1) for p in p_views])
+        stacked_sizes = [(num_views - 1) * size for size in sizes]
+        joint = form(*stacked, num_bins, stacked_sizes, w_dia, w_off, with_grad=with_grad)
+        gradients = None if joint.gradients is None else unstack_gradients(joint.gradients, num_views)
+
+        # Of the mean over all samples, variables and pairs of views.
+        share = 2 / (num_views * (num_views - 1) * sum(sizes) * p_views[0].shape[1])
+        agreements = []
+        for (a, p_a), (b, p_b) in combinations(enumerate(p_views), 2):
+            agreements.append(_agreement(p_a, p_b))
+            if gradients is not None:
+                factor = agreements[-1].unsqueeze(-1)
+                gradients[a].view_as(p_b).addcdiv_(p_b, factor, value=-w_inv * share)
+                gradients[b].view_as(p_a).addcdiv_(p_a, factor, value=-w_inv * share)
+        invariance = torch.stack(agreements).log_().sum() * -share
+        terms = torch.stack([joint.diagonal, joint.off_diagonal, invariance])
         if ranks > 1:
             terms = all_reduce_sum(terms)
         diagonal, off_diagonal, invariance = (term.clone() for term in terms)
 
-        if joint.gradients is not None:
-            for gradient, z, other in zip(joint.gradients, (z_a, z_b), (p_b, p_a), strict=True):
-                gradient.view_as(other).addcdiv_(other, agreement.unsqueeze(-1), value=-w_inv * share)
+        if gradients is not None:
+            for gradient, z in zip(gradients, z_views, strict=True):
                 discretization_gradient_(gradient, z, num_bins, temperature)
                 if ranks > 1:
                     gradient.mul_(ranks)  # DDP divides by it
-            ctx.save_for_backward(z_a, z_b, *joint.gradients)
+            ctx.save_for_backward(*z_views, *gradients)
         ctx.mark_non_differentiable(diagonal, off_diagonal, invariance)
         return w_dia * diagonal + w_off * off_diagonal + w_inv * invariance, diagonal, off_diagonal, invariance
 
     @staticmethod
-    def backward(ctx: Any, grad_loss: Tensor, *_: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        z_a, z_b, gradient_a, gradient_b = ctx.saved_tensors
-        grad_a = _Multiply.apply(grad_loss, gradient_a, z_a) if ctx.needs_input_grad[0] else None
-        grad_b = _Multiply.apply(grad_loss, gradient_b, z_b) if ctx.needs_input_grad[1] else None
-        return grad_a, grad_b, None
+    def backward(ctx: Any, grad_loss: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        saved = ctx.saved_tensors
+        z_views, gradients = saved[: len(saved) // 2], saved[len(saved) // 2 :]
+        return None, *(
+            _Multiply.apply(grad_loss, gradient, z) if needed else None
+            for gradient, z, needed in zip(gradients, z_views, ctx.needs_input_grad[1:], strict=True)
+        )
+
+
+def _agreement(p_a: Tensor, p_b: Tensor) -> Tensor:
+    """``sum_k p_a p_b`` of each sample and variable, ``(N, M)``, a chunk of samples at a time."""
+    chunk = chunk_rows(p_a)
+    chunks = zip(torch.split(p_a, chunk), torch.split(p_b, chunk), strict=True)
+    return torch.cat([(rows_a * rows_b).sum(dim=-1) for rows_a, rows_b in chunks])
 
 
 class _Multiply(Function):
