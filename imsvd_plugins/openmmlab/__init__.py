@@ -14,7 +14,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
-from imsvd_plugins.openmmlab import safe_globals
+from imsvd_plugins.openmmlab import model_index, safe_globals
 from imsvd_plugins.openmmlab.algorithms import IMSVD, SSLHSIC
 from imsvd_plugins.openmmlab.cpu import CPUDistributedDataParallel
 from imsvd_plugins.openmmlab.datasets import Digits
@@ -53,3 +53,4 @@ for _node, _classes in {
             _node.fallback.register_module(module=_class)
 
 safe_globals.allow()
+model_index.register()
