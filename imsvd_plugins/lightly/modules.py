@@ -131,11 +131,11 @@ class IMSVD(_SelfSupervisedModule):
         self.criterion = criterion or IMSVDLoss(num_bins=80, gather_distributed=True)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of two views, each normalised by its own batch statistics, and of the online classifier."""
-        (view_a, view_b), targets = batch[0], batch[1]
-        features_a, features_b = (self(view).flatten(start_dim=1) for view in (view_a, view_b))
-        terms = self.criterion.forward_components(self.projection_head(features_a), self.projection_head(features_b))
-        return self._log_and_total(terms, features_a, targets, batch_idx)
+        """Loss of two or more views, each normalised by its own batch statistics, and of the online classifier."""
+        views, targets = batch[0], batch[1]
+        features = [self(view).flatten(start_dim=1) for view in views]
+        terms = self.criterion.forward_components(*(self.projection_head(feature) for feature in features))
+        return self._log_and_total(terms, features[0], targets, batch_idx)
 
 
 class SSLHSIC(_SelfSupervisedModule):

@@ -22,6 +22,7 @@ from imsvd_plugins.openmmlab.heads import HSICHead, IMSVDHead
 from imsvd_plugins.openmmlab.hooks import KNNEvalHook
 from imsvd_plugins.openmmlab.probe import OnlineProbeHook
 from imsvd_plugins.openmmlab.representation import RepresentationHook
+from imsvd_plugins.openmmlab.resume import ExactResumeHook
 from imsvd_plugins.registry import DATASETS, HOOKS, MODEL_WRAPPERS, MODELS
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "SSLHSIC",
     "CPUDistributedDataParallel",
     "Digits",
+    "ExactResumeHook",
     "HSICHead",
     "HSICLoss",
     "IMSVDHead",
@@ -42,7 +44,7 @@ for _node, _classes in {
     MODELS: (IMSVD, SSLHSIC, IMSVDHead, HSICHead, IMSVDLoss, HSICLoss),
     MODEL_WRAPPERS: (CPUDistributedDataParallel,),
     DATASETS: (Digits,),
-    HOOKS: (KNNEvalHook, OnlineProbeHook, RepresentationHook),
+    HOOKS: (ExactResumeHook, KNNEvalHook, OnlineProbeHook, RepresentationHook),
 }.items():
     # mmpretrain registers its own names first: registering a name twice is an error, and its own have precedence.
     _node.fallback.import_from_location()

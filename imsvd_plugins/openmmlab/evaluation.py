@@ -1,15 +1,14 @@
 """What the evaluations during pretraining share: training goes on as without them, and their results are seen."""
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-import torch
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
+
+from imsvd_plugins.openmmlab.random_states import get_random_states, set_random_states
 
 
 def bare_model(runner: Runner) -> Any:
@@ -30,14 +29,11 @@ def report(runner: Runner, name: str, figures: dict[str, float], seconds: float)
 @contextmanager
 def random_state_kept() -> Iterator[None]:
     """What happens inside draws no number from the generators that training uses."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002  (what mmcv's transforms use)
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    states = get_random_states()
     try:
-        with torch.random.fork_rng(devices=devices):
-            yield
+        yield
     finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
+        set_random_states(states)
 
 
 @contextmanager
