@@ -52,6 +52,19 @@ def test_every_term_is_logged_by_name(method, small_model, loaders, make_trainer
     assert all(math.isfinite(value) for value in logged.values())
 
 
+def test_imsvd_takes_more_than_two_views(small_model, loaders):
+    model = small_model("imsvd")
+    logged = {}
+    model.log = lambda name, value, **kwargs: logged.update({name: value})
+    model.log_dict = lambda log, **kwargs: logged.update(log)
+    (view_a, view_b), targets, *rest = next(iter(loaders[0]))
+    views = [view_a, view_b, view_a.flip(-1)]
+    model.training_step((views, targets, *rest), 0).backward()
+    with torch.no_grad():
+        z = [model.projection_head(model(view).flatten(start_dim=1)) for view in views]
+    assert logged["train_loss"].item() == pytest.approx(model.criterion(*z).item(), rel=1e-4)
+
+
 @BOTH
 def test_the_online_classifier_does_not_train_the_backbone(method, small_model, loaders):
     model = small_model(method)
