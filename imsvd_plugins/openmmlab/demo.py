@@ -85,12 +85,16 @@ def _features(model: nn.Module, cfg: Any) -> tuple[Tensor, Tensor]:
 
 
 def _curves(hub: MessageHub, iterations: int) -> dict[str, list[float]]:
-    """A value an epoch: the mean over its iterations, or the one there is."""
+    """A value an epoch: the mean over its iterations, and the accuracy after it."""
+    steps = len(hub.get_scalar("train/loss").data[0])
     curves = {}
     for key, scalar in hub.log_scalars.items():
         name = key.removeprefix("train/")
         if name in _NOT_CURVES:
             continue
         values = torch.as_tensor(scalar.data[0])
-        curves[name] = values.tolist() if name == "knn_top1" else values.view(-1, iterations).mean(dim=1).tolist()
+        if name == "knn_top1":
+            curves[name] = values.tolist()
+        elif len(values) == steps:
+            curves[name] = values.view(-1, iterations).mean(dim=1).tolist()
     return curves

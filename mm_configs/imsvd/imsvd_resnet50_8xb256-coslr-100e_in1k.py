@@ -1,6 +1,7 @@
 # The paper's ImageNet recipe: 100 epochs, global batch 2048.
 _base_ = [
     "../_base_/datasets/imagenet_bs32_byol.py",
+    "../_base_/schedules/lars.py",
     "../_base_/default_runtime.py",
 ]
 
@@ -25,25 +26,13 @@ model = dict(
 )
 
 # 0.6 * 2048 / 256
-optim_wrapper = dict(
-    type="OptimWrapper",
-    optimizer=dict(type="LARS", lr=4.8, momentum=0.9, weight_decay=1e-6, eta=1e-3),
-    paramwise_cfg=dict(
-        custom_keys={
-            "bn": dict(decay_mult=0, lars_exclude=True),
-            "bias": dict(decay_mult=0, lars_exclude=True),
-            # The normalisation in a ResNet block's shortcut.
-            "downsample.1": dict(decay_mult=0, lars_exclude=True),
-        }
-    ),
-)
+optim_wrapper = dict(optimizer=dict(lr=4.8))
 
 # The paper does not say where the warm-up starts: 1e-4 of the peak is our choice.
+# The cosine ends with the last epoch, so another `train_cfg.max_epochs` needs no other change.
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-4, by_epoch=True, begin=0, end=10, convert_to_iter_based=True),
-    dict(
-        type="CosineAnnealingLR", T_max=90, eta_min=0.0048, by_epoch=True, begin=10, end=100, convert_to_iter_based=True
-    ),
+    dict(type="CosineAnnealingLR", eta_min_ratio=0.001, by_epoch=True, begin=10, convert_to_iter_based=True),
 ]
 
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=100)

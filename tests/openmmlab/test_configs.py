@@ -1,32 +1,45 @@
-"""The shipped configs: they load, build, and hold SPEC's numbers."""
+"""Every shipped config: it loads and builds, it trains two iterations shrunk, and an evaluation evaluates."""
 
+import ast
+import importlib.util
+import math
+import runpy
+from itertools import count
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
 from mmengine.config import Config
-from mmengine.dataset import Compose
+from mmengine.hooks import Hook
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmpretrain.datasets import CIFAR10
 from mmpretrain.registry import DATASETS, HOOKS, METRICS, MODELS
-from torch import nn
 
 import imsvd_plugins
 from imsvd_plugins.openmmlab.train import resolve_config, shipped_configs
 
+TESTS = Path(__file__).parent.parent
 MIM = Path(imsvd_plugins.__file__).parent / ".mim"
-IMSVD_IN1K = "imsvd_resnet50_8xb256-coslr-100e_in1k"
-IMSVD_CIFAR = "imsvd_resnet18_1xb512-coslr-800e_cifar10"
-HSIC_IN1K = "ssl-hsic_resnet50_16xb256-coslr-1000e_in1k"
-PRETRAINING = [name for name in shipped_configs() if "linear" not in name]
-ITERATIONS = 4
+TABLE = runpy.run_path(str(TESTS / "config_table.py"))
+KINDS = {path.stem: TABLE["kind"](path) for path in TABLE["shipped"]()}
+DENSE = [name for name, kind in KINDS.items() if kind == "dense"]
+OTHERS = [name for name, kind in KINDS.items() if kind != "dense"]
+numbers = count()
 
 
 @pytest.fixture(autouse=True)
 def _mmpretrain():
     init_default_scope("mmpretrain")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fake")
+    runpy.run_path(str(Path(__file__).with_name("fake_data.py")))["write"](folder / "data")
+    return folder
 
 
 def load(name):
@@ -37,191 +50,202 @@ def build(cfg):
     return MODELS.build({**cfg.model, "data_preprocessor": cfg.data_preprocessor})
 
 
-def learning_rates(cfg):
-    """The rate at the start of each iteration, and after the last."""
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=cfg.optim_wrapper.optimizer.lr)
-    schedulers = []
-    for config in cfg.param_scheduler:
-        options = {key: value for key, value in config.items() if key != "_scope_"}
-        scheduler = PARAM_SCHEDULERS.get(options.pop("type"))
-        if options.pop("convert_to_iter_based", False):
-            options.setdefault("end", cfg.train_cfg.max_epochs)
-            schedulers.append(scheduler.build_iter_from_epoch(optimizer=optimizer, epoch_length=ITERATIONS, **options))
-        else:
-            schedulers.append(scheduler(optimizer=optimizer, **options))
-    rates = [optimizer.param_groups[0]["lr"]]
-    for _ in range(cfg.train_cfg.max_epochs * ITERATIONS):
-        optimizer.step()
-        for scheduler in schedulers:
-            scheduler.step()
-        rates.append(optimizer.param_groups[0]["lr"])
-    return rates
-
-
-@pytest.mark.parametrize("name", shipped_configs())
-def test_every_config_loads_and_builds(name):
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_config_loads_and_builds_at_full_size(name, monkeypatch):
+    # What the weights are does not matter here, and drawing them takes most of the time.
+    monkeypatch.setattr(torch.nn.init, "kaiming_uniform_", lambda tensor, *args, **kwargs: tensor)
     cfg = load(name)
     assert cfg.custom_imports["imports"] == ["imsvd_plugins.openmmlab"]
     model = build(cfg)
     build_optim_wrapper(model, cfg.optim_wrapper)
-    assert len(learning_rates(cfg)) == cfg.train_cfg.max_epochs * ITERATIONS + 1
-    if name in PRETRAINING:
+    path = resolve_config(name)
+    assert TABLE["epochs"](path) == cfg.train_cfg.max_epochs
+    assert f"xb{cfg.train_dataloader.batch_size}-" in name
+    if "auto_scale_lr" in cfg:
+        assert cfg.auto_scale_lr.base_batch_size == TABLE["batch"](path)
+    for hook in cfg.get("custom_hooks", []):
+        HOOKS.build(hook)
+    if KINDS[name] == "pretraining":
         # Passed on as it is from the base config: another package's _scope_ would break it.
         assert cfg.train_dataloader.collate_fn == {"type": "default_collate"}
-        for hook in cfg.get("custom_hooks", []):
-            HOOKS.build(hook)
+        return
+    backbone = model.backbone
+    assert (backbone.init_cfg["type"], backbone.init_cfg["prefix"]) == ("Pretrained", "backbone.")
+    # A linear probe trains its head alone, a fine-tuning everything.
+    trained = {key for key, parameter in backbone.named_parameters() if parameter.requires_grad}
+    assert trained == (set() if "linear" in name else set(dict(backbone.named_parameters())))
+    assert [METRICS.build(metric) for metric in _as_list(cfg.val_evaluator)]
+    classes = getattr(DATASETS.get(cfg.train_dataloader.dataset.type), "METAINFO", {}).get("classes")
+    if classes:
+        assert cfg.model.head.num_classes == len(classes)
+
+
+def _as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
+class OneEpoch(Hook):
+    def after_train_epoch(self, runner):
+        # The schedules keep their length, and the epoch still ends with an evaluation.
+        runner.train_loop.stop_training = True
+
+
+def shrink(cfg):
+    """A narrow network, small images, two batches of four; the rest as it is."""
+    for loader in _loaders(cfg):
+        loader.update(batch_size=4, num_workers=0, persistent_workers=False)
+    _smaller_images(cfg)
+    model = cfg.model
+    width = 64
+    if "ViT" in model.backbone.type:
+        arch = {"embed_dims": width, "num_layers": 2, "num_heads": 2, "feedforward_channels": 2 * width}
+        model.backbone.update(arch=arch, img_size=32)
+        if "frozen_stages" in model.backbone:
+            model.backbone.frozen_stages = 2
+    elif "base_channels" not in model.backbone:
+        model.backbone.update(depth=18, base_channels=8, stem_channels=8)
     else:
-        assert model.backbone.frozen_stages == len(model.backbone.res_layers)
-        assert METRICS.build(cfg.val_evaluator)
-    for loader in [cfg.train_dataloader, cfg.get("val_dataloader")]:
-        if loader is not None and loader.dataset.type == "Digits":
-            assert len(DATASETS.build(loader.dataset)) in (1438, 359)
+        width = 96
+    if model.type == "ImageClassifier":
+        model.head.in_channels = width
+        # What a pretraining leaves behind is tested with a checkpoint, below.
+        model.backbone.init_cfg = None
+        cfg.train_cfg.val_interval = 1
+        return
+    out = 2 * model.head.loss.get("num_bins", 8)
+    model.neck.update(in_channels=width, hid_channels=32, out_channels=out)
+    if model.head.get("predictor"):
+        model.head.predictor.update(in_channels=out, hid_channels=32, out_channels=out)
+    for hook in cfg.get("custom_hooks", []):
+        if hook.type == "KNNEvalHook":
+            hook.update(interval=1, k=2)
 
 
-@pytest.mark.parametrize(
-    ("name", "epochs", "batch", "ranks", "rate_at_256", "end"),
-    [
-        (IMSVD_IN1K, 100, 256, 8, 0.6, 0.001),
-        (IMSVD_CIFAR, 800, 512, 1, 0.1, 0.001),
-        (HSIC_IN1K, 1000, 256, 16, 0.4, 0.0),
-    ],
-)
-def test_schedules_are_the_papers(name, epochs, batch, ranks, rate_at_256, end):
+def _loaders(cfg):
+    hooks = cfg.get("custom_hooks", [])
+    for place in (cfg, *hooks):
+        for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
+            if place.get(key):
+                yield place[key]
+                if place[key].dataset.type == "Digits":
+                    place[key].dataset.indices = 8
+
+
+def _smaller_images(value):
+    if isinstance(value, dict):
+        for key in ("scale", "crop_size"):
+            if value.get(key) in (128, 144, 224, 256):
+                value[key] = 32 if value[key] in (128, 224) else 36
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ():
+        _smaller_images(child)
+
+
+def train(cfg, folder):
+    cfg.work_dir = str(folder)
+    cfg.experiment_name = f"configs-{next(numbers)}"
+    runner = Runner.from_cfg(cfg)
+    runner.register_hook(OneEpoch())
+    runner.train()
+    return runner
+
+
+@pytest.fixture
+def _in_data(data, monkeypatch):
+    monkeypatch.chdir(data)
+    # The images are not CIFAR's, whose checksums its class compares.
+    monkeypatch.setattr(CIFAR10, "_check_integrity", lambda self: True)
+
+
+@pytest.mark.usefixtures("_in_data")
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_config_trains_two_iterations_and_evaluates(name, tmp_path):
     cfg = load(name)
-    assert cfg.train_cfg.max_epochs == epochs
-    assert cfg.train_dataloader.batch_size == batch
-    assert cfg.auto_scale_lr.base_batch_size == batch * ranks
-    peak = rate_at_256 * batch * ranks / 256
-    rates = learning_rates(cfg)
-    warm_up = 10 * ITERATIONS
-    assert max(rates) == pytest.approx(peak)
-    assert rates[0] == pytest.approx(1e-4 * peak)
-    # Linear up to the peak, which the tenth epoch ends with; then half a cosine.
-    assert rates[warm_up // 2] == pytest.approx(peak / 2, rel=0.03)
-    assert max(rates[: warm_up - 1]) < peak
-    middle = (len(rates) - 1 + warm_up) // 2
-    assert rates[middle] == pytest.approx(peak * (1 + end) / 2, rel=1e-6)
-    assert rates[-1] == pytest.approx(end * peak, abs=1e-4 * peak)
+    shrink(cfg)
+    runner = train(cfg, tmp_path)
+    assert runner.iter == 2
+    scalars = {key: history.current() for key, history in runner.message_hub.log_scalars.items()}
+    assert math.isfinite(scalars["train/loss"])
+    if KINDS[name] == "evaluation":
+        results = [value for key, value in scalars.items() if key.startswith("val/") and "time" not in key]
+        assert results
+        assert all(0 <= value <= 100 for value in results)
+    elif any(hook.type == "KNNEvalHook" for hook in cfg.get("custom_hooks", [])):
+        assert 0 <= scalars["train/knn_top1"] <= 100
 
 
-@pytest.mark.parametrize("name", [IMSVD_IN1K, HSIC_IN1K])
-def test_lars_leaves_biases_and_norms_without_decay_and_adaptation(name):
-    cfg = load(name)
-    model = build(cfg)
-    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
-    assert type(optimizer).__name__ == "LARS"
-    assert {key: optimizer.defaults[key] for key in ("momentum", "weight_decay", "eta")} == {
-        "momentum": 0.9,
-        "weight_decay": 1e-6,
-        "eta": 1e-3,
-    }
-    group_of = {id(parameter): group for group in optimizer.param_groups for parameter in group["params"]}
-    adapted = 0
-    for module in model.modules():
-        for key, parameter in module.named_parameters(recurse=False):
-            if not parameter.requires_grad:
-                continue
-            group = group_of[id(parameter)]
-            excluded = key == "bias" or isinstance(module, nn.modules.batchnorm._BatchNorm)
-            assert group["weight_decay"] == (0 if excluded else 1e-6)
-            assert group.get("lars_exclude", False) is excluded
-            assert group["lr"] == optimizer.defaults["lr"]
-            adapted += not excluded
-    # 53 convolutions, and the linear layers.
-    assert adapted == 53 + (2 if name == IMSVD_IN1K else 4)
+@pytest.mark.usefixtures("_in_data")
+def test_a_probe_takes_the_averaged_weights_unless_told_otherwise(tmp_path):
+    """What mm_configs/ssl_hsic/README.md says about the two state dicts of a checkpoint."""
+    cfg = load("ssl-hsic_resnet50_16xb256-coslr-1000e_in1k")
+    shrink(cfg)
+    cfg.default_hooks.checkpoint.interval = 1
+    runner = train(cfg, tmp_path / "pretraining")
+    [hook] = [hook for hook in runner.hooks if type(hook).__name__ == "EMAHook"]
+    key = "layer1.0.conv1.weight"
+    averaged = hook.ema_model.module.backbone.state_dict()[key]
+    current = runner.model.backbone.state_dict()[key]
+    assert not torch.equal(averaged, current)
+
+    readme = (TABLE["CONFIGS"] / "ssl_hsic" / "README.md").read_text()
+    code = readme.partition("```python\n")[2].partition("```")[0]
+    file = tmp_path / "pretraining" / "epoch_1.pth"
+    namespace = {"checkpoint": str(file), "unaveraged": str(tmp_path / "unaveraged.pth")}
+    exec(code, namespace)
+    for path, weights in ((file, averaged), (tmp_path / "unaveraged.pth", current)):
+        probe = load("resnet50_8xb512-linear-coslr-90e_in1k")
+        shrink(probe)
+        probe.model.backbone.init_cfg = {"type": "Pretrained", "checkpoint": str(path), "prefix": "backbone."}
+        model = MODELS.build(probe.model)
+        model.init_weights()
+        assert torch.equal(model.backbone.state_dict()[key], weights)
 
 
-def layers(neck):
-    """Width and bias of each linear layer."""
-    return [
-        (layer.in_features, layer.out_features, layer.bias is not None)
-        for layer in neck.modules()
-        if type(layer) is nn.Linear
-    ]
+def test_the_lists_for_semi_supervised_fine_tuning_are_made_as_documented(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("n02", "n10", "n01"):
+        (tmp_path / "data" / "imagenet" / "train" / folder).mkdir(parents=True)
+    (tmp_path / "1percent.txt").write_text("n10_7.JPEG\nn01_3.JPEG\n")
+    (tmp_path / "10percent.txt").write_text("n02_1.JPEG\n")
+    readme = (TABLE["CONFIGS"] / "benchmarks" / "README.md").read_text()
+    exec(readme.partition("```python\n")[2].partition("```")[0], {})
+    for share, samples in (
+        ("1pct", [("n10/n10_7.JPEG", 2), ("n01/n01_3.JPEG", 0)]),
+        ("10pct", [("n02/n02_1.JPEG", 1)]),
+    ):
+        dataset = DATASETS.build(load(f"resnet50_8xb32-coslr-20e_in1k-{share}").train_dataloader.dataset)
+        assert [
+            (Path(sample["img_path"]), sample["gt_label"]) for sample in map(dataset.get_data_info, range(len(dataset)))
+        ] == [(Path("data/imagenet/train") / path, label) for path, label in samples]
 
 
-def test_imsvd_imagenet_network():
-    model = build(load(IMSVD_IN1K))
-    assert type(model).__name__ == "IMSVD"
-    assert (type(model.backbone).__name__, model.backbone.depth) == ("ResNet", 50)
-    model.backbone.init_weights()
-    assert not any(block.norm3.weight.any() for block in model.backbone.layer4)
-    assert isinstance(model.backbone.norm1, nn.SyncBatchNorm)
-    assert layers(model.neck) == [(2048, 8192, True), (8192, 8160, False)]
-    loss = model.head.loss_module
-    assert (loss.num_bins, 8160 // loss.num_bins, loss.temperature, loss.gather_distributed) == (80, 102, 1.0, True)
-    assert (loss.diagonal_weight, loss.off_diagonal_weight, loss.invariance_weight) == (1.0, 1.0, 1.0)
+DENSE_KEYS = {
+    "mask-rcnn_r50_fpn_ms-1x_coco": {"backbone", "neck", "roi_head"},
+    "mask-rcnn_r50-c4_ms-1x_coco": {"data_preprocessor", "backbone", "roi_head"},
+    "fcn_r50-d8_4xb4-20k_voc12aug-512x512": {"pretrained", "backbone"},
+}
 
 
-def test_imsvd_cifar_network_and_optimizer():
-    cfg = load(IMSVD_CIFAR)
-    model = build(cfg)
-    assert (type(model.backbone).__name__, model.backbone.depth) == ("ResNet_CIFAR", 18)
-    assert layers(model.neck) == [(512, 1024, True), (1024, 1024, True), (1024, 1024, False)]
-    assert model.head.loss_module.num_bins == 32
-    assert cfg.optim_wrapper.optimizer == {"type": "SGD", "lr": 0.2, "momentum": 0.9, "weight_decay": 5e-4}
-    [hook] = cfg.custom_hooks
-    assert (hook.k, hook.temperature) == (20, 0.07)
-
-
-def test_ssl_hsic_imagenet_network():
-    cfg = load(HSIC_IN1K)
-    model = build(cfg)
-    assert type(model).__name__ == "SSLHSIC"
-    assert model.backbone.depth == 50
-    assert [layer[:2] for layer in layers(model.neck)] == [(2048, 4096), (4096, 256)]
-    assert [layer[:2] for layer in layers(model.head.predictor)] == [(256, 4096), (4096, 256)]
-    loss = model.head.loss_module
-    assert (type(loss.kernel).__name__, loss.num_features, loss.gamma) == ("InverseMultiquadricKernel", 512, 3.0)
-    assert loss.gather_distributed
-    assert (model.target_net.momentum, model.target_net.end_momentum) == (0.01, 0.0)
-    assert {key: cfg.custom_hooks[0][key] for key in ("type", "momentum")} == {"type": "EMAHook", "momentum": 0.001}
-
-
-def test_linear_probes_are_the_papers():
-    cfg = load("resnet50_8xb32-linear-coslr-100e_in1k")
-    optimizer = cfg.optim_wrapper.optimizer
-    assert (optimizer.lr, optimizer.weight_decay, cfg.train_dataloader.batch_size) == (0.02, 1e-6, 32)
-    assert cfg.train_cfg.max_epochs == 100
-    assert (cfg.param_scheduler[0].type, cfg.param_scheduler[0].T_max) == ("CosineAnnealingLR", 100)
-
-    cfg = load("resnet18_1xb256-linear-steplr-100e_cifar10")
-    optimizer = cfg.optim_wrapper.optimizer
-    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ("SGD", 30.0, 0.0)
-    assert (cfg.train_dataloader.batch_size, cfg.train_cfg.max_epochs) == (256, 100)
-    assert (cfg.param_scheduler[0].milestones, cfg.param_scheduler[0].gamma) == ([60, 80], 0.1)
-
-    cfg = load("resnet50_8xb512-linear-coslr-90e_in1k")
-    assert (cfg.optim_wrapper.optimizer.lr, cfg.train_dataloader.batch_size) == (0.5 * 4096 / 256, 512)
-    assert cfg.train_cfg.max_epochs == 90
-    assert cfg.param_scheduler[0].end == 100
-
-
-def test_imagenet_views_are_byols():
-    cfg = load(IMSVD_IN1K)
-    _, views, _ = cfg.train_dataloader.dataset.pipeline
-    shown = []
-    for pipeline in views.transforms:
-        names = {transform.type: transform for transform in pipeline}
-        jitter = names["RandomApply"].transforms[1]
-        assert [jitter[key] for key in ("brightness", "contrast", "saturation", "hue")] == [0.4, 0.4, 0.2, 0.1]
-        assert (names["RandomApply"].prob, names["RandomGrayscale"].prob) == (0.8, 0.2)
-        shown.append((names["GaussianBlur"].prob, names["Solarize"].prob))
-        image = np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8)
-        view = Compose(pipeline)({"img": image})["img"]
-        assert (view.shape, view.dtype) == ((224, 224, 3), np.uint8)
-    assert shown == [(1.0, 0.0), (0.1, 0.2)]
-
-
-def test_cifar_views_keep_the_order_of_the_colours():
-    pipeline = load(IMSVD_CIFAR).train_dataloader.dataset.pipeline[0].transforms[0]
-    red = np.zeros((32, 32, 3), dtype=np.uint8)
-    red[..., 0] = 255
-    without_colours = [
-        transform for transform in pipeline if "Apply" not in transform.type and "Gray" not in transform.type
-    ]
-    assert np.array_equal(Compose(without_colours)({"img": red})["img"], red)
-    assert Compose(pipeline)({"img": red})["img"].shape == (32, 32, 3)
+@pytest.mark.parametrize("name", DENSE)
+def test_configs_for_other_hosts_compile_and_set_what_these_know(name):
+    path = shipped_configs()[name]
+    host = TABLE["host"](path)
+    # Without the base, which lies in the other host.
+    tree = ast.parse(path.read_text())
+    lines = [node for node in tree.body if not (isinstance(node, ast.Assign) and node.targets[0].id == "_base_")]
+    values = {}
+    exec(compile(ast.Module(lines, []), path, "exec"), values)
+    model = values["model"]
+    assert set(model) == DENSE_KEYS[name]
+    places = [model["backbone"], *([model["roi_head"]["shared_head"]] if "c4" in name else [])]
+    for place in places:
+        assert place["init_cfg"] == {"type": "Pretrained", "checkpoint": "", "prefix": "backbone."}
+    if host == "mmdet":
+        assert (model["backbone"]["frozen_stages"], model["backbone"]["norm_eval"]) == (-1, False)
+        assert model["backbone"]["norm_cfg"] == {"type": "SyncBN", "requires_grad": True}
+        packed = values["train_dataloader"]["dataset"]["pipeline"]
+        assert (packed[0]["type"], packed[-1]["type"]) == ("LoadImageFromFile", "PackDetInputs")
+    if importlib.util.find_spec(host):
+        assert Config.fromfile(path).model.backbone.init_cfg.prefix == "backbone."
 
 
 def test_an_installed_config_can_be_inherited_from(tmp_path):
@@ -236,7 +260,7 @@ def test_an_installed_config_can_be_inherited_from(tmp_path):
 
 def test_the_index_of_mim_lists_every_config_that_exists():
     index = yaml.safe_load((MIM / "model-index.yml").read_text())
-    listed = []
+    listed = {}
     for file in index["Import"]:
         content = yaml.safe_load((MIM / file).read_text())
         names = {collection["Name"] for collection in content["Collections"]}
@@ -245,5 +269,17 @@ def test_the_index_of_mim_lists_every_config_that_exists():
         for model in content["Models"]:
             assert model["In Collection"] in names
             assert Path(model["Config"]).stem == model["Name"]
-            listed.append(MIM / model["Config"])
-    assert sorted(listed) == sorted(shipped_configs().values())
+            assert model["Results"] is None
+            listed[model["Name"]] = (MIM / model["Config"], model)
+    assert {name: path for name, (path, _) in listed.items()} == shipped_configs()
+    for name, (path, model) in listed.items():
+        assert set(model.get("Downstream", [])) <= set(listed)
+        if KINDS[name] != "dense":
+            metadata = model["Metadata"]
+            assert metadata["Batch Size"] == TABLE["batch"](path)
+            assert metadata["Epochs"] == TABLE["epochs"](path)
+
+
+def test_the_table_of_configs_is_current():
+    text = TABLE["README"].read_text()
+    assert TABLE["replaced"](text) == text, "run: python tests/config_table.py --write"

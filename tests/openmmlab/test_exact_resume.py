@@ -34,7 +34,6 @@ TARGET = {
         "with_avg_pool": False,
     },
 }
-HOOK = {"type": "imsvd_plugins.ExactResumeHook"}
 CLOCK = ("time", "data_time", "eta", "memory")
 
 
@@ -55,7 +54,6 @@ def config(small):
             {"type": "imsvd_plugins.OnlineProbeHook"},
             {"type": "imsvd_plugins.RepresentationHook", "num_samples": 16},
             *hooks,
-            HOOK,
         ]
         return cfg
 
@@ -83,7 +81,6 @@ def probe(small):
         cfg.model.backbone.pop("init_cfg")
         # The probe's own images are not augmented.
         cfg.train_dataloader.dataset.pipeline = [{"type": "RandomFlip", "prob": 0.5}, {"type": "PackInputs"}]
-        cfg.custom_hooks = [HOOK]
         return cfg
 
     return load
@@ -219,7 +216,7 @@ class TestWhatIsNotExact:
 
     def test_a_checkpoint_from_which_it_cannot_be(self, config, run, tmp_path):
         without = config(epochs=1)
-        without.custom_hooks = []
+        del without.default_hooks.exact_resume
         run(without)
         changed = {"optim_wrapper.accumulative_counts": 3, "train_dataloader.batch_size": 8}
         log = log_of(run(config(epochs=2, resume=True, **changed)))

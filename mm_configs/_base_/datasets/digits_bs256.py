@@ -41,4 +41,5 @@ custom_hooks = [
         train_dataloader=dict(batch_size=256, num_workers=0, dataset=dict(knn_dataset, split="train")),
         test_dataloader=dict(batch_size=256, num_workers=0, dataset=dict(knn_dataset, split="test")),
     ),
+    dict(type="RepresentationHook", interval=10),
 ]

@@ -44,4 +44,4 @@ param_scheduler = [dict(type="CosineAnnealingLR", by_epoch=True, convert_to_iter
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=30, val_interval=10)
 val_cfg = dict()
 
-default_hooks = dict(logger=dict(interval=6), checkpoint=dict(interval=10, max_keep_ckpts=1))
+default_hooks = dict(logger=dict(interval=6), checkpoint=dict(interval=10, max_keep_ckpts=2))

@@ -1,15 +1,12 @@
 # The paper's linear probe on ImageNet: global batch 4096, 100 steps of warm-up.
 # Momentum 0.9, no decay and the cosine are our choice.
 _base_ = [
-    "mmpretrain::_base_/models/resnet50.py",
+    "../../_base_/models/resnet50_frozen.py",
     "mmpretrain::_base_/datasets/imagenet_bs32_pil_resize.py",
     "../../_base_/default_runtime.py",
 ]
 
 train_dataloader = dict(batch_size=512)
-
-# Give the pretraining's checkpoint: --cfg-options model.backbone.init_cfg.checkpoint=...
-model = dict(backbone=dict(frozen_stages=4, init_cfg=dict(type="Pretrained", checkpoint="", prefix="backbone.")))
 
 # 0.5 * 4096 / 256
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=8.0, momentum=0.9, weight_decay=0.0))

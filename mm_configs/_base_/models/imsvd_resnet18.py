@@ -1,0 +1,18 @@
+# IMSVD for a batch of 256 on one GPU. All numbers are our choice: with K = 16 bins off_diagonal's two bounds,
+# -log(256) and -2 log(16), meet.
+model = dict(
+    type="IMSVD",
+    backbone=dict(type="ResNet", depth=18, zero_init_residual=True),
+    neck=dict(
+        type="NonLinearNeck",
+        in_channels=512,
+        hid_channels=2048,
+        out_channels=2048,
+        num_layers=2,
+        with_bias=True,
+        with_last_bias=False,
+        with_last_bn=False,
+        with_avg_pool=True,
+    ),
+    head=dict(type="IMSVDHead", loss=dict(type="IMSVDLoss", num_bins=16)),
+)

@@ -1,0 +1,17 @@
+# K = 32 bins for each of M = 32 variables. ResNet_CIFAR has the 3 x 3 stem without max-pooling.
+model = dict(
+    type="IMSVD",
+    backbone=dict(type="ResNet_CIFAR", depth=18),
+    neck=dict(
+        type="NonLinearNeck",
+        in_channels=512,
+        hid_channels=1024,
+        out_channels=1024,
+        num_layers=3,
+        with_bias=True,
+        with_last_bias=False,
+        with_last_bn=False,
+        with_avg_pool=True,
+    ),
+    head=dict(type="IMSVDHead", loss=dict(type="IMSVDLoss", num_bins=32)),
+)

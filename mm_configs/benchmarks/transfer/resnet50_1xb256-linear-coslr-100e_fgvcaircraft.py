@@ -1,0 +1,9 @@
+# Transfer to FGVC-Aircraft by a linear probe: our choice.
+_base_ = [
+    "../../_base_/models/resnet50_frozen.py",
+    "../../_base_/datasets/transfer/fgvcaircraft.py",
+    "mmpretrain::_base_/schedules/imagenet_sgd_coslr_100e.py",
+    "../../_base_/benchmark_runtime.py",
+]
+
+model = dict(head=dict(num_classes=100))

@@ -1,0 +1,7 @@
+# A linear probe of a ViT-S/16 on ImageNet: mmpretrain's for MoCo v3, our choice for both methods.
+_base_ = [
+    "mmpretrain::mocov3/benchmarks/vit-small-p16_8xb128-linear-coslr-90e_in1k.py",
+]
+
+# Give the pretraining's checkpoint: --cfg-options model.backbone.init_cfg.checkpoint=...
+custom_imports = dict(imports=["imsvd_plugins.openmmlab"])

@@ -1,0 +1,4 @@
+# With the Gaussian kernel, for 100 epochs: our choice.
+_base_ = "./ssl-hsic_resnet50_16xb256-coslr-100e_in1k.py"
+
+model = dict(head=dict(loss=dict(kernel="gaussian")))

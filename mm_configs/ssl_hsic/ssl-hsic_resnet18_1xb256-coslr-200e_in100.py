@@ -1,0 +1,13 @@
+# SSL-HSIC on ImageNet-100 with one GPU and a target network: our choice.
+# The head is the paper's, the schedule that of IMSVD's CIFAR-10 recipe.
+_base_ = [
+    "../_base_/models/ssl-hsic_resnet50.py",
+    "../_base_/datasets/imagenet100_bs256_byol.py",
+    "../_base_/schedules/sgd_coslr_800e.py",
+    "../_base_/default_runtime.py",
+]
+
+model = dict(backbone=dict(depth=18), neck=dict(in_channels=512))
+
+train_cfg = dict(max_epochs=200)
+default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=3))
