@@ -9,6 +9,7 @@ from pathlib import Path
 from imsvd_plugins import __version__, plugins
 from imsvd_plugins._terminal import positive, print_table
 from imsvd_plugins.benchmark import command as benchmark
+from imsvd_plugins.export import command as export
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -55,9 +56,10 @@ def _run(argv: list[str]) -> int:
         work_dir = arguments.work_dir or Path("work_dirs", f"demo_{arguments.host}_{arguments.method}")
         run(arguments.method, arguments.host, work_dir, arguments.resume, arguments.epochs)
         return 0
-    if arguments.command == "benchmark":
+    commands = {"benchmark": benchmark.run, "export": export.run}
+    if arguments.command in commands:
         try:
-            return benchmark.run(arguments)
+            return commands[arguments.command](arguments)
         except ValueError as error:
             parser.error(str(error))
     parser.print_help()
@@ -92,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--epochs", metavar="N", type=positive, help="train shorter than the recipe, for a quick look")
 
     benchmark.add_to(commands)
+    export.add_to(commands)
 
     # Only for the list of commands; see _run.
     commands.add_parser("train", help="train a config, shipped or your own, with mmpretrain's train tool")

@@ -173,7 +173,7 @@ def test_demo_gets_its_options(
 def test_without_arguments_it_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 0
     printed = capsys.readouterr().out
-    assert all(command in printed for command in ("demo", "train", "list"))
+    assert all(command in printed for command in ("demo", "train", "list", "export"))
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,6 +188,8 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["list", "kernel"], "invalid choice: 'kernel'"),
         (["demo", "--method", "hsic"], "invalid choice: 'hsic'"),
         (["demo", "--epochs", "0"], "--epochs: must be an integer >= 1, got '0'"),
+        (["export", "x.pth", "--format", "onnx"], "invalid choice: 'onnx'"),
+        (["export", "x.pth", "--format", "timm"], "CHECKPOINT must be a file, and 'x.pth' is absent"),
         (["nothing"], "invalid choice: 'nothing'"),
     ],
 )

@@ -56,6 +56,17 @@ param_scheduler = []
     assert (tmp_path / "work" / "epoch_1.pth").exists()
 
 
+def test_hooks_example_is_watched(tmp_path):
+    (tmp_path / "watched.py").write_text(FILES["watched.py"])
+    options = ["train_cfg.max_epochs=1", "train_dataloader.batch_size=32", "train_dataloader.dataset.indices=64"]
+    command = [sys.executable, "-m", "imsvd_plugins.cli", "train", "watched.py", "--work-dir", "work"]
+    finished = run([*command, "--cfg-options", "default_hooks.logger.interval=1", *options], tmp_path)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    log = next((tmp_path / "work").rglob("*.log")).read_text()
+    assert "Epoch(representation) [1]  rankme: " in log
+    assert "probe_top1: " in log
+
+
 def test_configs_named_in_the_readme_are_shipped():
     folder = Path(__file__).parent.parent / "mm_configs"
     shipped = {path.stem for path in folder.rglob("*.py")}

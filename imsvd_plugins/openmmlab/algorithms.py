@@ -7,6 +7,7 @@ from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.models.utils import CosineEMA
 from torch import Tensor, nn
 
+from imsvd_plugins.openmmlab.building import build, class_of, output_width
 from imsvd_plugins.openmmlab.heads import HSICHead, IMSVDHead
 
 _STAGES = ("backbone", "neck")
@@ -35,19 +36,23 @@ class _Siamese(BaseSelfSupervisor):
             raise ValueError(
                 f"model.head must be given for {name}: dict(type='imsvd_plugins.{self.head_class.__name__}', ...)."
             )
+        # Before it is built: another head's settings would be wrong too, and which is at fault would not be said.
+        found = type(head) if isinstance(head, nn.Module) else class_of(head)
+        if found is not None and not issubclass(found, self.head_class):
+            raise ValueError(
+                f"model.head of {name} must be an imsvd_plugins.{self.head_class.__name__} or a subclass of it, "
+                f"got {found.__name__}."
+            )
         super().__init__(
-            backbone=backbone,
-            neck=neck,
-            head=head,
+            backbone=_part("model.backbone", backbone),
+            neck=_part("model.neck", neck),
+            head=_part("model.head", head, f"imsvd_plugins.{self.head_class.__name__}"),
             pretrained=pretrained,
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
         )
-        if not isinstance(self.head, self.head_class):
-            raise ValueError(
-                f"model.head of {name} must be an imsvd_plugins.{self.head_class.__name__} or a subclass of it, "
-                f"got {type(self.head).__name__}."
-            )
+        if width := output_width(neck, self.neck):
+            self.head.check_width(width)
 
     def extract_feat(self, inputs: Tensor, stage: str = "backbone") -> tuple[Tensor, ...]:
         """Features of images ``(N, C, H, W)``, a tuple as mmpretrain's backbones and necks give it.
@@ -76,8 +81,14 @@ class _Siamese(BaseSelfSupervisor):
             )
 
 
+def _part(key: str, part: dict[str, Any] | nn.Module, *known: str) -> nn.Module:
+    """A part of the model, which may be a module already, as for mmpretrain's own algorithms."""
+    module: nn.Module = part if isinstance(part, nn.Module) else build(key, part, known=known)
+    return module
+
+
 class IMSVD(_Siamese):
-    """IMSVD (Niu et al., arXiv 2501.03469): two views, one network, no target network.
+    """IMSVD (Niu et al., arXiv 2501.03469): two or more views, one network, no target network.
 
     Args:
         backbone: Config of the backbone.
@@ -88,14 +99,16 @@ class IMSVD(_Siamese):
         init_cfg: As for mmpretrain's ``BaseSelfSupervisor``.
 
     Raises:
-        ValueError: If the neck or the head is missing, or the head is another one.
+        TypeError: If a part is no config, or a setting has the wrong type.
+        ValueError: If a part is missing, unknown or has a wrong setting, the head is another one, or the neck's outputs
+            are no multiple of ``num_bins``.
     """
 
     head_class = IMSVDHead
 
     def loss(self, inputs: list[Tensor], data_samples: list[Any], **kwargs: Any) -> dict[str, Tensor]:
-        """The loss and its terms, by name, of two views ``(N, C, H, W)``."""
-        self._check_views(inputs, "exactly two views", isinstance(inputs, list) and len(inputs) == 2)
+        """The loss and its terms, by name, of two or more views ``(N, C, H, W)``, which may differ in size."""
+        self._check_views(inputs, "two or more views", isinstance(inputs, list) and len(inputs) >= 2)
         terms: dict[str, Tensor] = self.head.components(*self._projections(inputs))
         return terms
 
@@ -117,7 +130,9 @@ class SSLHSIC(_Siamese):
         init_cfg: As for mmpretrain's ``BaseSelfSupervisor``.
 
     Raises:
-        ValueError: If the neck or the head is missing, the head is another one, or ``base_momentum`` is not in (0, 1).
+        TypeError: If a part is no config, or a setting has the wrong type.
+        ValueError: If a part is missing, unknown or has a wrong setting, the head is another one, its predictor does
+            not fit the neck, or ``base_momentum`` is not in (0, 1).
     """
 
     head_class = HSICHead

@@ -1,14 +1,15 @@
 """The objectives as heads, in the manner of mmpretrain's latent heads: ``loss(z_a, z_b)`` gives a scalar."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch.distributed as dist
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from imsvd_plugins import plugins
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
-from imsvd_plugins.registry import MODELS
+from imsvd_plugins.openmmlab.building import build, class_of
 
 
 class ObjectiveHead(BaseModule):
@@ -20,14 +21,24 @@ class ObjectiveHead(BaseModule):
         init_cfg: As for mmengine's ``BaseModule``.
 
     Raises:
-        TypeError: If ``loss`` is no config.
+        TypeError: If ``loss`` is no config, or a setting in it has the wrong type.
+        ValueError: If a setting in it is wrong, or it is the loss of the other head.
     """
+
+    loss_class: ClassVar[type[nn.Module]]
+    foreign_loss_class: ClassVar[type[nn.Module]]
 
     def __init__(self, loss: dict[str, Any], init_cfg: dict[str, Any] | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
-        if not isinstance(loss, dict):
-            raise TypeError(f"model.head.loss must be a config, a dict with a type, got {loss!r}.")
-        self.loss_module: Any = MODELS.build(loss)
+        name = f"imsvd_plugins.{self.loss_class.__name__}"
+        # Before it is built: left with the other's settings it would fail for them.
+        found = class_of(loss)
+        if found is not None and issubclass(found, self.foreign_loss_class):
+            raise ValueError(
+                f"model.head.loss of {type(self).__name__} must be an {name} or another package's loss of projections, "
+                f"got {found.__name__}."
+            )
+        self.loss_module: Any = build("model.head.loss", loss, known=[name])
         if isinstance(self.loss_module, IMSVDLoss | HSICLoss) and "gather_distributed" not in loss:
             # Some builds of torch have nothing to gather with, and then there is one process.
             self.loss_module.gather_distributed = dist.is_available()
@@ -52,18 +63,29 @@ class IMSVDHead(ObjectiveHead):
         init_cfg: As for mmengine's ``BaseModule``.
 
     Raises:
-        TypeError: If ``loss`` is no config.
+        TypeError: If ``loss`` is no config, or a setting in it has the wrong type.
+        ValueError: If a setting in it is wrong, or it is the loss of the other head.
     """
+
+    loss_class = IMSVDLoss
+    foreign_loss_class = HSICLoss
 
     def components(self, *z_views: Tensor) -> dict[str, Tensor]:
         """The loss and its terms; raises a ValueError if the variables do not fit into the projections."""
+        # An algorithm other than IMSVD has not checked it when the model was built.
+        self.check_width(z_views[0].shape[-1])
+        return super().components(*z_views)
+
+    def check_width(self, width: int) -> None:
+        """Raise a ValueError if projections of this width ``D`` are not so many variables of ``num_bins`` bins."""
         num_bins = getattr(self.loss_module, "num_bins", 1)
-        if z_views[0].shape[-1] % num_bins != 0:
+        if width % num_bins != 0:
+            below = width // num_bins * num_bins
+            nearest = " or ".join(str(multiple) for multiple in (below, below + num_bins) if multiple)
             raise ValueError(
                 f"model.neck.out_channels must be a multiple of model.head.loss.num_bins ({num_bins}), "
-                f"got {z_views[0].shape[-1]}."
+                f"such as {nearest}, got {width}."
             )
-        return super().components(*z_views)
 
 
 class HSICHead(ObjectiveHead):
@@ -76,8 +98,12 @@ class HSICHead(ObjectiveHead):
         init_cfg: As for mmengine's ``BaseModule``.
 
     Raises:
-        TypeError: If ``loss`` is no config.
+        TypeError: If ``loss`` or ``predictor`` is no config, or a setting in them has the wrong type.
+        ValueError: If a setting in them is wrong, or the loss is the other head's.
     """
+
+    loss_class = HSICLoss
+    foreign_loss_class = IMSVDLoss
 
     def __init__(
         self,
@@ -86,9 +112,19 @@ class HSICHead(ObjectiveHead):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         if isinstance(loss, dict) and isinstance(loss.get("kernel"), dict):
-            loss = {**loss, "kernel": MODELS.build(loss["kernel"])}
+            known = [f"imsvd_plugins.{plugin.attr}" for plugin in plugins.available("kernels")]
+            loss = {**loss, "kernel": build("model.head.loss.kernel", loss["kernel"], known=known)}
         super().__init__(loss, init_cfg=init_cfg)
-        self.predictor: nn.Module | None = None if predictor is None else MODELS.build(predictor)
+        self.predictor: nn.Module | None = None if predictor is None else build("model.head.predictor", predictor)
+        self._predictor_width = predictor.get("in_channels") if isinstance(predictor, dict) else None
+
+    def check_width(self, width: int) -> None:
+        """Raise a ValueError if the predictor's config says that it takes projections of another width than this."""
+        if self._predictor_width not in (None, width):
+            raise ValueError(
+                f"model.head.predictor.in_channels must be model.neck.out_channels ({width}), "
+                f"got {self._predictor_width}."
+            )
 
     def components(self, *z_views: Tensor, targets: Sequence[Tensor] = ()) -> dict[str, Tensor]:
         """The loss and its terms.

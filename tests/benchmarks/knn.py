@@ -1,6 +1,6 @@
 """Time and memory of the kNN evaluation at ImageNet-like size: 50,000 vectors that vote, 10,000 queries, d = 512.
 
-    python tests/benchmarks/knn.py
+python tests/benchmarks/knn.py
 """
 
 import resource

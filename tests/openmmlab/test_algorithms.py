@@ -1,9 +1,12 @@
 import math
+import re
+import traceback
 
 import pytest
 import torch
 from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
+from mmpretrain.registry import MODELS
 from torch import nn
 
 from imsvd_plugins.losses import HSICLoss
@@ -126,7 +129,62 @@ def test_models_build_on_the_meta_device():
     assert all(parameter.is_meta for model in models for parameter in model.parameters())
 
 
+HSIC_DIGITS = "ssl-hsic_resnet14-w24_1xb256-coslr-60e_digits"
+IMSVD_DIGITS = "imsvd_resnet14-w24_1xb256-coslr-60e_digits"
+
+
 class TestWrongConfigs:
+    @pytest.mark.parametrize(
+        ("name", "options", "message"),
+        [
+            (HSIC_DIGITS, {"head.loss.kernel": "rbf"}, r"model\.head\.loss\.kernel.* one of 'gaussian', 'imq'.*'rbf'"),
+            (HSIC_DIGITS, {"head.loss.features": "sorf"}, r"model\.head\.loss\.features must be one of 'rff', 'orf'"),
+            (HSIC_DIGITS, {"head.loss": IMSVD_HEAD["loss"]}, r"model\.head\.loss of HSICHead .*HSICLoss .*IMSVDLoss"),
+            (IMSVD_DIGITS, {"head.loss": HSIC_HEAD["loss"]}, r"model\.head\.loss of IMSVDHead .*IMSVDLoss .*HSICLoss"),
+            (IMSVD_DIGITS, {"head.loss.num_bins": 0}, r"model\.head\.loss\.num_bins must be an int >= 2, got 0"),
+            (
+                IMSVD_DIGITS,
+                {"neck.out_channels": 40},
+                r"model\.neck\.out_channels .* model\.head\.loss\.num_bins \(16\), such as 32 or 48, got 40",
+            ),
+            (IMSVD_DIGITS, {"neck": None}, r"model\.neck, the projector, must be given for IMSVD"),
+            (IMSVD_DIGITS, {"neck.type": "NonLinearNek"}, r"model\.neck\.type .* 'NonLinearNeck'.*got 'NonLinearNek'"),
+            (IMSVD_DIGITS, {"neck.width": 3}, r"model\.neck\.width is no setting of NonLinearNeck; .*hid_channels"),
+            (IMSVD_DIGITS, {"backbone.depth": 19}, r"model\.backbone: invalid depth 19"),
+            (IMSVD_DIGITS, {"head.type": "imsvd_plugins.HSICHead"}, r"model\.head of IMSVD must .*got HSICHead"),
+            (HSIC_DIGITS, {"head.type": "imsvd_plugins.IMSVDHead"}, r"model\.head of SSLHSIC must .*got IMSVDHead"),
+            (IMSVD_DIGITS, {"head.type": "LatentPredictHead"}, r"model\.head of IMSVD must .*got LatentPredictHead"),
+            (IMSVD_DIGITS, {"head.type": "IMSVDHed"}, r"model\.head\.type .* such as 'imsvd_plugins\.IMSVDHead', got"),
+            (IMSVD_DIGITS, {"head": "IMSVDHead"}, r"model\.head must be a config, a dict with a type, got 'IMSVDHead'"),
+        ],
+    )  # fmt: skip
+    def test_is_refused_when_the_runner_is_made_and_named_in_the_last_line(self, small, run, name, options, message):
+        # `run` would also train; a wrong config must not get so far.
+        cfg = small(name, **{f"model.{key}": value for key, value in options.items()})
+        cfg.train_dataloader = {"type": "would fail, were it built"}
+        with pytest.raises((TypeError, ValueError)) as failure:
+            run(cfg)
+        (line,) = traceback.format_exception_only(failure.value)
+        assert re.search(message, line), line
+
+    def test_a_width_that_is_no_multiple_is_found_without_a_config_too(self):
+        neck = nn.Sequential(nn.Flatten(), nn.Linear(16, 10))
+        with pytest.raises(ValueError, match=r"model\.neck\.out_channels .* \(4\), such as 8 or 12, got 10"):
+            IMSVD(BACKBONE, neck, IMSVD_HEAD)
+        # What does not tell its width is left to the first step.
+        IMSVD(BACKBONE, nn.Flatten(), IMSVD_HEAD)
+
+    def test_with_anothers_algorithm_the_width_is_checked_in_the_first_step(self, views):
+        config = {"type": "BarlowTwins", "backbone": BACKBONE, "neck": {**NECK, "out_channels": 10}, "head": IMSVD_HEAD}
+        model = MODELS.build(config)
+        with pytest.raises(ValueError, match=r"model\.neck\.out_channels .* \(4\), such as 8 or 12, got 10"):
+            model.loss(views[:2], [])
+
+    def test_a_predictor_that_does_not_fit_the_neck_is_named(self):
+        head = {**HSIC_HEAD, "predictor": {**PREDICTOR, "in_channels": 9}}
+        with pytest.raises(ValueError, match=r"model\.head\.predictor\.in_channels must be .*\(8\), got 9"):
+            hsic(head=head)
+
     @pytest.mark.parametrize("model_class", [IMSVD, SSLHSIC])
     def test_a_missing_part_is_named(self, model_class):
         with pytest.raises(ValueError, match=r"model\.neck"):
@@ -145,10 +203,17 @@ class TestWrongConfigs:
         with pytest.raises(ValueError, match=r"model\.base_momentum"):
             hsic(base_momentum=momentum)
 
+    def test_imsvd_takes_any_number_of_views_of_any_size(self, views):
+        model = IMSVD(BACKBONE, NECK, IMSVD_HEAD)
+        sizes = [views[0], views[1], views[2][:, :, ::2, ::2]]
+        terms = model.loss(sizes, [])
+        expected = model.head.loss_module(*(model.neck(model.backbone(view))[0] for view in sizes))
+        torch.testing.assert_close(terms["loss"], expected)
+
     def test_a_wrong_number_of_views_names_the_transform(self, views, max_iters):
         model = IMSVD(BACKBONE, NECK, IMSVD_HEAD)
-        for wrong, shown in ((views[:1], "1"), (views, "3"), (views[0], "a Tensor")):
-            with pytest.raises(ValueError, match=rf"exactly two views, got {shown}: see num_views of the MultiView"):
+        for wrong, shown in ((views[:1], "1"), (views[0], "a Tensor")):
+            with pytest.raises(ValueError, match=rf"two or more views, got {shown}: see num_views of the MultiView"):
                 model.loss(wrong, [])
         with pytest.raises(ValueError, match="two or more views, got 1"):
             hsic().loss(views[:1], [])

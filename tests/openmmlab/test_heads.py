@@ -73,11 +73,48 @@ def test_a_loss_without_terms_is_just_a_loss(z):
 
 def test_variables_that_do_not_fit_are_an_error_that_names_both_keys(z):
     head = IMSVDHead({**IMSVD_LOSS, "num_bins": 5})
-    with pytest.raises(ValueError, match=r"model\.neck\.out_channels .* model\.head\.loss\.num_bins \(5\), got 8"):
+    with pytest.raises(
+        ValueError, match=r"model\.neck\.out_channels .* model\.head\.loss\.num_bins \(5\), .* 5 or 10, got 8"
+    ):
         head.loss(z[0], z[1])
+    with pytest.raises(ValueError, match=r"num_bins \(80\), such as 80, got 8"):
+        IMSVDHead({**IMSVD_LOSS, "num_bins": 80}).loss(z[0], z[1])
 
 
 @pytest.mark.parametrize("head", [IMSVDHead, HSICHead])
 def test_a_loss_that_is_no_config_is_an_error_that_names_the_key(head):
     with pytest.raises(TypeError, match=r"model\.head\.loss must be a config.*'imsvd'"):
         head("imsvd")
+
+
+@pytest.mark.parametrize(
+    ("head", "loss", "error", "message"),
+    [
+        (HSICHead, {"kernel": "rbf"}, ValueError, r"\.kernel: .* one of 'gaussian', 'imq', .*, got 'rbf'"),
+        (HSICHead, {"kernel": {"type": "imsvd_plugins.Rbf"}}, ValueError, r"\.kernel\.type .*GaussianKernel.*Rbf"),
+        (HSICHead, {"kernel": {"scale": 1}}, TypeError, r"\.kernel must be a config, a dict with a type"),
+        (HSICHead, {"kernel": PREDICTOR}, TypeError, r"\.kernel must be a name or an object .* NonLinearNeck"),
+        (HSICHead, {"features": "fourier"}, ValueError, r"\.features must be one of 'rff', 'orf', got 'fourier'"),
+        (HSICHead, {"type": "imsvd_plugins.HSICLos"}, ValueError, r"\.type .* such as 'imsvd_plugins\.HSICLoss', got"),
+        (HSICHead, IMSVD_LOSS, ValueError, r" of HSICHead must be an imsvd_plugins\.HSICLoss .* got IMSVDLoss"),
+        (IMSVDHead, HSIC_LOSS, ValueError, r" of IMSVDHead must be an imsvd_plugins\.IMSVDLoss .* got HSICLoss"),
+        (IMSVDHead, {"num_bins": 1}, ValueError, r"\.num_bins must be an int >= 2, got 1"),
+        (IMSVDHead, {"num_bins": "8"}, TypeError, r"\.num_bins must be an int >= 2, got '8'"),
+        (IMSVDHead, {"bins": 8}, ValueError, r"\.bins is no setting of IMSVDLoss; its settings are num_bins, "),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_of_the_loss_is_named_with_what_is_allowed(head, loss, error, message):
+    own = IMSVD_LOSS if head is IMSVDHead else HSIC_LOSS
+    with pytest.raises(error, match=rf"^model\.head\.loss{message}"):
+        head(loss if loss in (IMSVD_LOSS, HSIC_LOSS) else {**own, **loss})
+
+
+def test_a_wrong_predictor_is_named():
+    with pytest.raises(ValueError, match=r"^model\.head\.predictor\.type .* 'NonLinearNeck' .*'NonLinearNek'"):
+        HSICHead(HSIC_LOSS, predictor={**PREDICTOR, "type": "NonLinearNek"})
+    without = {key: value for key, value in PREDICTOR.items() if key != "hid_channels"}
+    with pytest.raises(ValueError, match=r"^model\.head\.predictor\.hid_channels must be given for NonLinearNeck"):
+        HSICHead(HSIC_LOSS, predictor=without)
+    # What mmpretrain itself refuses keeps its reason.
+    with pytest.raises(ValueError, match=r'^model\.head\.predictor: .*"type"'):
+        HSICHead(HSIC_LOSS, predictor={**PREDICTOR, "norm_cfg": {}})

@@ -1,0 +1,149 @@
+"""Reading a checkpoint's backbone without running any code that the file names."""
+
+import ast
+import os
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+_PREFIX = "backbone."
+# What wrapping a model in DistributedDataParallel or torch.compile puts in front of its names.
+_WRAPPERS = ("module.", "_orig_mod.")
+
+
+class Backbone(NamedTuple):
+    """The backbone of a checkpoint.
+
+    Attributes:
+        weights: Tensors by name, without the leading ``backbone.``.
+        config: ``model.backbone`` of the config in a checkpoint of mmengine's; empty where there is none.
+        host: What wrote the checkpoint: "mmengine", "Lightning" or, for a state dict alone, "torch.save".
+        averaged: Whether the weights are an average that the host kept during training.
+    """
+
+    weights: dict[str, Tensor]
+    config: dict[str, Any]
+    host: str
+    averaged: bool
+
+
+class _Unread:
+    """Stands for whatever a checkpoint holds beside tensors and plain data: made of anything, it does nothing."""
+
+    def __init__(self, *args: Any) -> None:
+        pass
+
+    def __new__(cls, *args: Any) -> "_Unread":
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def read_backbone(path: str | os.PathLike[str]) -> Backbone:
+    """Take the backbone out of a checkpoint.
+
+    With mmengine's ``EMAHook`` and with Lightning's ``WeightAveraging`` the averaged weights are where the weights
+    of the model otherwise are, so they are what is read.
+
+    Args:
+        path: A checkpoint of mmengine's or Lightning's, or a state dict that ``torch.save`` wrote, of a model whose
+            backbone is its attribute ``backbone``.
+
+    Raises:
+        ValueError: If there is no such file, it is no such checkpoint, or no backbone is in it.
+    """
+    path = Path(path)
+    checkpoint = _load(path)
+    if not isinstance(checkpoint, dict):
+        raise ValueError(
+            f"{path} must hold a checkpoint or a state dict, got an object that is no dict: "
+            "save model.state_dict() rather than the model."
+        )
+    state = checkpoint.get("state_dict", checkpoint)
+    names = list(state) if isinstance(state, dict) else []
+    weights = {_inner_name(name): value for name, value in state.items() if _is_weight(name, value)} if names else {}
+    if not weights:
+        found = ", ".join(sorted({str(name).partition(".")[0] for name in names})[:12])
+        raise ValueError(
+            f"{path} holds no backbone: none of its {len(names)} entries is a tensor under '{_PREFIX}'; "
+            f"their names begin with: {found or 'nothing'}."
+        )
+    host = "torch.save"
+    if "pytorch-lightning_version" in checkpoint:
+        host = "Lightning"
+    elif "meta" in checkpoint:
+        host = "mmengine"
+    averaged = "ema_state_dict" in checkpoint or "averaging_state" in checkpoint
+    return Backbone(weights, _backbone_config(checkpoint.get("meta")), host, averaged)
+
+
+def _load(path: Path) -> Any:
+    if not path.is_file():
+        raise ValueError(
+            f"CHECKPOINT must be a file, and {str(path)!r} is {'a folder' if path.is_dir() else 'absent'}."
+        )
+    try:
+        # Older versions of torch can only refuse what is no weight.
+        if torch.__version__ < "2.6":
+            return torch.load(path, map_location="cpu", weights_only=True)
+        unread: list[Any] = [(_Unread, name) for name in torch.serialization.get_unsafe_globals_in_checkpoint(path)]
+        with torch.serialization.safe_globals(unread):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        advice = "" if torch.__version__ >= "2.6" else " (torch 2.6 or later skips harmless ones)"
+        raise ValueError(
+            f"{path} holds objects that cannot be read without running code of theirs{advice}: save the model's "
+            f"state_dict() alone with torch.save. ({str(error).strip().splitlines()[-1]})"
+        ) from error
+    except (RuntimeError, ValueError, EOFError, KeyError, OSError) as error:
+        raise ValueError(
+            f"{path} is no whole checkpoint that torch.save wrote: {str(error).strip().splitlines()[0]}"
+        ) from error
+
+
+def _unwrapped(name: str) -> str:
+    while name.startswith(_WRAPPERS):
+        name = name.partition(".")[2]
+    return name
+
+
+def _is_weight(name: Any, value: Any) -> bool:
+    return isinstance(name, str) and isinstance(value, Tensor) and _unwrapped(name).startswith(_PREFIX)
+
+
+def _inner_name(name: str) -> str:
+    return _unwrapped(_unwrapped(name).removeprefix(_PREFIX))
+
+
+def _backbone_config(meta: Any) -> dict[str, Any]:
+    """``model.backbone`` of the config that mmengine saves as Python text; it is parsed, never run."""
+    text = meta.get("cfg") if isinstance(meta, dict) else None
+    if not isinstance(text, str):
+        return {}
+    try:
+        statements = ast.parse(text).body
+    except SyntaxError:
+        return {}
+    for statement in statements:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "model":
+            model = _literal(statement.value)
+            backbone = model.get("backbone") if isinstance(model, dict) else None
+            return backbone if isinstance(backbone, dict) else {}
+    return {}
+
+
+def _literal(node: ast.expr) -> Any:
+    """The value of a literal, in which ``dict(a=1)`` may stand for ``{"a": 1}``; None if it is something else."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
+        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+    if isinstance(node, ast.List | ast.Tuple):
+        values = [_literal(value) for value in node.elts]
+        return values if isinstance(node, ast.List) else tuple(values)
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return None

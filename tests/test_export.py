@@ -1,0 +1,367 @@
+import builtins
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from mmengine.config import Config
+from mmengine.logging import MessageHub, MMLogger
+from mmpretrain.models.backbones import ResNet, ResNet_CIFAR, ResNetV1d
+from mmpretrain.registry import MODELS
+from pytorch_lightning import LightningModule, Trainer
+from torch import nn
+
+from imsvd_plugins import cli
+from imsvd_plugins.lightly import IMSVD, SSLHSIC, IMSVDProjectionHead
+
+VIT = {
+    "type": "VisionTransformer",
+    "arch": {"embed_dims": 48, "num_layers": 2, "num_heads": 3, "feedforward_channels": 96},
+    "img_size": 32,
+    "patch_size": 8,
+}
+THREE_STAGES = {"num_stages": 3, "strides": (1, 2, 2), "dilations": (1, 1, 1), "out_indices": (2,)}
+
+
+def randomised(module: nn.Module) -> nn.Module:
+    """The module with all of its tensors random, so that none can be mistaken for another, and ready to evaluate."""
+    generator = torch.Generator().manual_seed(0)
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.normal_(std=0.1, generator=generator)
+        if name.endswith("running_var") or (tensor.ndim == 1 and name.endswith("weight")):
+            tensor.add_(1).abs_()
+    module.eval()  # mmpretrain's returns nothing.
+    return module
+
+
+@pytest.fixture(autouse=True)
+def _logger():
+    """mmengine's logger keeps the stream that it finds first: it must not be capsys's, which a test closes."""
+    MMLogger.get_current_instance()
+
+
+@pytest.fixture
+def mmengine_file(tmp_path: Path) -> Callable[..., Path]:
+    """Writes what mmengine's runner writes for a model with this backbone."""
+
+    def write(backbone: nn.Module, config: dict[str, Any], **further: Any) -> Path:
+        hub = MessageHub("test_export")
+        hub.update_scalar("train/loss", 1.0)
+        model = nn.ModuleDict({"backbone": backbone, "target_net": nn.Linear(2, 2), "neck": nn.Linear(2, 2)})
+        checkpoint = {
+            "meta": {"cfg": Config({"model": {"backbone": config}}).pretty_text, "epoch": 1},
+            "state_dict": model.state_dict(),
+            "message_hub": hub.state_dict(),
+            **further,
+        }
+        torch.save(checkpoint, tmp_path / "epoch_1.pth")
+        return tmp_path / "epoch_1.pth"
+
+    return write
+
+
+@pytest.fixture
+def lightning_file(tmp_path: Path) -> Callable[[LightningModule], Path]:
+    """Writes a checkpoint of Lightning's."""
+
+    def write(module: LightningModule) -> Path:
+        trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", enable_model_summary=False)
+        trainer.strategy.connect(module)
+        trainer.save_checkpoint(tmp_path / "last.ckpt")
+        return tmp_path / "last.ckpt"
+
+    return write
+
+
+@pytest.fixture
+def export(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Exports, then obeys the printed line: returns the network in the other library, and what was printed."""
+
+    def run(checkpoint: Path, library: str, *options: str) -> tuple[nn.Module, str]:
+        assert cli.main(["export", str(checkpoint), "--format", library, *options]) == 0
+        printed = capsys.readouterr().out
+        line = printed.splitlines()[1].strip()
+        if library == "mmpretrain":
+            model = MODELS.build(eval(f"dict({line})")["backbone"])
+            model.init_weights()
+        else:
+            names: dict[str, Any] = {"torch": torch, "torchvision": torchvision}
+            if library == "timm":
+                names["timm"] = pytest.importorskip("timm")
+            exec(line, names)
+            model = names["model"]
+        model.eval()
+        return model, printed
+
+    return run
+
+
+def failure(checkpoint: Path, library: str, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["export", str(checkpoint), "--format", library, *options])
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+@torch.no_grad()
+def features(model: nn.Module, size: int = 64) -> torch.Tensor:
+    """Features of random images; a map of them is averaged over its places."""
+    y = model(torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1)))
+    y = y[-1] if isinstance(y, tuple) else y
+    return y.mean((2, 3)) if y.ndim == 4 else y
+
+
+def assert_equal_features(one: nn.Module, other: nn.Module, size: int = 64) -> None:
+    expected = features(one, size)
+    assert expected.std() > 1e-3
+    torch.testing.assert_close(features(other, size), expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
+
+
+# --- Features are the same --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("library", ["torchvision", "timm", "mmpretrain"])
+class TestFeatures:
+    @pytest.mark.parametrize("depth", [18, 50])
+    def test_of_a_resnet_of_mmpretrain(self, library, depth, mmengine_file, export):
+        backbone = randomised(ResNet(depth))
+        model, printed = export(mmengine_file(backbone, {"type": "ResNet", "depth": depth}), library)
+        assert_equal_features(backbone, model)
+        assert "mmengine checkpoint" in printed
+
+    def test_of_a_resnet_with_a_3x3_stem(self, library, mmengine_file, export):
+        backbone = randomised(ResNet_CIFAR(18))
+        model, _ = export(mmengine_file(backbone, {"type": "ResNet_CIFAR", "depth": 18}), library)
+        assert_equal_features(backbone, model, size=32)
+
+    def test_of_a_vit_of_mmpretrain(self, library, mmengine_file, export):
+        backbone = randomised(MODELS.build(VIT))
+        model, printed = export(mmengine_file(backbone, VIT), library)
+        assert_equal_features(backbone, model, size=32)
+        assert "assumed" not in printed
+
+    def test_of_a_resnet_of_lightly(self, library, lightning_file, export):
+        module = IMSVD(8, 10, projection_head=IMSVDProjectionHead(2048, 8, 8))
+        randomised(module.backbone)
+        model, printed = export(lightning_file(module), library)
+        assert_equal_features(module.backbone, model)
+        assert "Lightning checkpoint" in printed
+
+    @pytest.mark.parametrize("small_stem", [False, True])
+    def test_of_a_resnet_whose_children_are_numbered(self, library, small_stem, tmp_path, export):
+        resnet = torchvision.models.resnet18()
+        children = list(resnet.children())[:-1]
+        if small_stem:
+            children = [nn.Conv2d(3, 64, 3, padding=1, bias=False), *children[1:3], *children[4:]]
+        model = nn.ModuleDict({"backbone": nn.Sequential(*children), "projection_head": nn.Linear(2, 2)})
+        randomised(model)
+        torch.save(model.state_dict(), tmp_path / "model.pt")
+        exported, printed = export(tmp_path / "model.pt", library)
+        assert_equal_features(model["backbone"], exported)
+        assert ("no pooling are assumed" in printed) == small_stem
+
+    def test_of_a_vit_of_torchvision_in_a_lightly_module(self, library, tmp_path, export):
+        backbone = torchvision.models.VisionTransformer(32, 16, 2, 2, 128, 96)
+        backbone.heads = nn.Identity()
+        randomised(backbone)
+        torch.save(nn.ModuleDict({"backbone": backbone}).state_dict(), tmp_path / "model.pt")
+        exported, printed = export(tmp_path / "model.pt", library)
+        assert_equal_features(backbone, exported, size=32)
+        assert "2, of 64 channels each, are assumed" in printed
+
+
+def test_the_vit_of_the_library_is_named_if_it_has_one(mmengine_file, export):
+    pytest.importorskip("timm")
+    config = {"type": "VisionTransformer", "arch": "deit-small"}
+    backbone = randomised(MODELS.build(config))
+    model, printed = export(mmengine_file(backbone, config), "timm")
+    assert "'vit_small_patch16_224'" in printed
+    assert_equal_features(backbone, model, size=224)
+
+
+def test_the_vits_heads_come_from_the_config(mmengine_file, export):
+    # The same shapes as deit-small, whose heads are six.
+    config = {"type": "MoCoV3ViT", "arch": "mocov3-small", "img_size": 32, "patch_size": 16}
+    backbone = randomised(MODELS.build(config))
+    model, _ = export(mmengine_file(backbone, config), "torchvision")
+    assert_equal_features(backbone, model, size=32)
+
+
+def test_mmpretrain_gets_any_of_its_own_networks_back(mmengine_file, export):
+    config = {"type": "ResNetV1d", "depth": 18, "base_channels": 8, "stem_channels": 8}
+    backbone = randomised(ResNetV1d(depth=18, base_channels=8, stem_channels=8))
+    model, _ = export(mmengine_file(backbone, config), "mmpretrain")
+    assert_equal_features(backbone, model)
+
+
+def test_timm_names_a_vits_tensors_like_this(mmengine_file, capsys):
+    # Written from timm's own VisionTransformer, for where timm is not installed.
+    block = ["norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2"]
+    modules = ["patch_embed.proj", "norm", *(f"blocks.{index}.{name}" for index in range(2) for name in block)]
+    expected = {"cls_token", "pos_embed", *(f"{name}.{kind}" for name in modules for kind in ("weight", "bias"))}
+    checkpoint = mmengine_file(MODELS.build(VIT), VIT)
+    assert cli.main(["export", str(checkpoint), "--format", "timm"]) == 0
+    assert torch.load(checkpoint.with_name("epoch_1_backbone_timm.pth")).keys() == expected
+    assert "num_heads=3, mlp_ratio=2, num_classes=0" in capsys.readouterr().out
+
+
+# --- What is taken ----------------------------------------------------------------------------------------------------
+
+
+def test_the_online_network_is_taken_not_the_target(lightning_file, export):
+    module = SSLHSIC(8, 10, backbone=torchvision.models.resnet18(), projection_head=None)
+    randomised(module.backbone)
+    model, _ = export(lightning_file(module), "torchvision")
+    assert torch.equal(model.conv1.weight, module.backbone.conv1.weight)
+    assert not torch.equal(model.conv1.weight, module.target_backbone.conv1.weight)
+
+
+def test_averaged_weights_are_announced(mmengine_file, export):
+    # mmengine's EMAHook saves the average as the state_dict and the model's own weights as the ema_state_dict.
+    average, own = randomised(ResNet(18)), ResNet(18).state_dict()
+    own = {f"module.backbone.{name}": tensor for name, tensor in own.items()}
+    model, printed = export(mmengine_file(average, {}, ema_state_dict=own), "torchvision")
+    assert "averaged weights" in printed
+    assert_equal_features(average, model)
+
+
+@pytest.mark.parametrize("prefix", ["module.backbone.", "_orig_mod.backbone.", "backbone._orig_mod."])
+def test_wrappers_do_not_matter(prefix, tmp_path, export):
+    backbone = randomised(torchvision.models.resnet18())
+    state = {f"{prefix}{name}": tensor for name, tensor in backbone.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "model.pt")
+    model, _ = export(tmp_path / "model.pt", "torchvision")
+    backbone.fc = nn.Identity()
+    assert_equal_features(backbone, model)
+
+
+# --- Safety -----------------------------------------------------------------------------------------------------------
+
+
+class Hyperparameters:
+    """A class that a Lightning checkpoint may hold among its hyperparameters."""
+
+    def __init__(self) -> None:
+        self.value = 1
+
+
+class Malicious:
+    def __reduce__(self) -> Any:
+        return builtins.exec, ("import pathlib; pathlib.Path('harm').write_text('done')",)
+
+
+class Calling:
+    def __reduce__(self) -> Any:
+        import os
+
+        return os.system, ("touch harm",)
+
+
+@pytest.mark.parametrize("thing", [Hyperparameters(), Malicious(), Path("x"), {Path("x"): 1}])
+def test_what_is_no_weight_is_neither_needed_nor_run(thing, tmp_path, export, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    state = {f"backbone.{name}": tensor for name, tensor in ResNet(18).state_dict().items()}
+    torch.save({"state_dict": state, "hyper_parameters": {"thing": thing}}, tmp_path / "last.ckpt")
+    export(tmp_path / "last.ckpt", "torchvision")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.ckpt", "last_backbone_torchvision.pth"]
+
+
+def test_a_system_call_in_a_checkpoint_is_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": {}, "hyper_parameters": Calling()}, tmp_path / "last.ckpt")
+    assert "cannot be read without running code" in failure(tmp_path / "last.ckpt", "timm", capsys)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_torch_alone_is_enough(mmengine_file):
+    backbone = ResNet(18)
+    checkpoint = mmengine_file(backbone, {"type": "ResNet", "depth": 18})
+    code = """
+import sys
+sys.modules |= dict.fromkeys(["lightly", "mmcv", "mmengine", "mmpretrain", "pytorch_lightning", "timm", "torchvision"])
+from imsvd_plugins import cli
+sys.exit(cli.main(["export", sys.argv[1], "--format", "torchvision"]))
+"""
+    subprocess.run([sys.executable, "-c", code, str(checkpoint)], timeout=120, check=True)
+    written = torch.load(checkpoint.with_name("epoch_1_backbone_torchvision.pth"))
+    assert all(torch.equal(tensor, backbone.state_dict()[name]) for name, tensor in written.items())
+
+
+# --- Errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config", "library", "message"),
+    [
+        ({"type": "ResNetV1d", "depth": 18}, "timm", "deep stem .*ResNetV1d"),
+        ({"type": "ResNet", "depth": 18, "base_channels": 24}, "torchvision", r"ResNet-18's .* resnet18 .*\(24,"),
+        (
+            {"type": "ResNet", "depth": 18, **THREE_STAGES},
+            "torchvision",
+            r"ResNet of 3 stages with \(2, 2, 2\) basic blocks.*one of depth 18, 34, 50, 101, 152",
+        ),
+        ({"type": "ResNet", "depth": 50, "style": "caffe"}, "timm", r"model\.backbone\.style = 'caffe'.*'pytorch'"),
+        ({"type": "ResNet", "depth": 18, "strides": (1, 2, 2, 1)}, "timm", r"model\.backbone\.strides = \(1, 2, 2, 1"),
+        ({"type": "VGG", "depth": 11}, "torchvision", r"must be a ResNet or a vision transformer, got 16 tensors: "),
+        ({**VIT, "layer_scale_init_value": 0.1}, "timm", "no plain vision transformer .*gamma.* one tensor too many"),
+        ({**VIT, "final_norm": False}, "torchvision", r"no plain vision transformer .*ln1\.bias.* absent"),
+        ({**VIT, "norm_cfg": {"type": "LN", "eps": 0.1}}, "timm", r"model\.backbone\.norm_cfg"),
+    ],
+)
+def test_a_backbone_that_a_library_lacks_is_named(config, library, message, mmengine_file, capsys):
+    checkpoint = mmengine_file(MODELS.build(config), config)
+    line = failure(checkpoint, library, capsys)
+    assert re.search(message, line), line
+    assert str(checkpoint) in line
+    assert not checkpoint.with_name(f"epoch_1_backbone_{library}.pth").exists()
+
+
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path, capsys):
+    assert "must be a file, and" in failure(tmp_path / "absent.pth", "timm", capsys)
+    assert "is a folder" in failure(tmp_path, "timm", capsys)
+    file = tmp_path / "x.pth"
+    file.write_text("no weights")
+    assert "x.pth is no whole checkpoint that torch.save wrote" in failure(file, "timm", capsys)
+    torch.save({"state_dict": {f"backbone.{n}": t for n, t in ResNet(18).state_dict().items()}}, file)
+    file.write_bytes(file.read_bytes()[:-5000])
+    assert "x.pth is no whole checkpoint" in failure(file, "timm", capsys)
+    torch.save(torch.zeros(1), file)
+    assert "an object that is no dict" in failure(file, "timm", capsys)
+    torch.save(nn.Linear(1, 1), file)
+    assert "save model.state_dict() rather than the model" in failure(file, "timm", capsys)
+    torch.save({"encoder.weight": torch.zeros(1), "head.bias": torch.zeros(1)}, file)
+    assert "no backbone: none of its 2 entries" in (line := failure(file, "timm", capsys))
+    assert "encoder, head" in line
+
+
+# --- The file ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_replaced_by_force_alone_and_never_half_written(tmp_path, export, capsys, monkeypatch):
+    state = {f"backbone.{name}": tensor for name, tensor in ResNet(18).state_dict().items()}
+    torch.save(state, tmp_path / "model.pt")
+    output = tmp_path / "out.pth"
+    output.write_text("precious")
+    options = ("--output", str(output))
+    assert "--force" in failure(tmp_path / "model.pt", "torchvision", capsys, *options)
+    assert output.read_text() == "precious"
+
+    def full(content: Any, path: Path) -> None:
+        path.write_text("half")
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(OSError, match="No space"):
+            cli.main(["export", str(tmp_path / "model.pt"), "--format", "torchvision", *options, "--force"])
+    assert output.read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt", "out.pth"]
+
+    model, _ = export(tmp_path / "model.pt", "torchvision", *options, "--force")
+    assert torch.equal(model.conv1.weight, state["backbone.conv1.weight"])
+    assert "existing folder" in failure(tmp_path / "model.pt", "timm", capsys, "--output", str(tmp_path / "no" / "x"))
