@@ -1,6 +1,5 @@
 """Resuming a run as if it had never been interrupted."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,7 @@ class ExactResumeHook(Hook):
             return
         own = states[get_rank()]
         if isinstance(loop, IterBasedTrainLoop):
-            loop.dataloader_iterator = _continued(loop, loop.dataloader_iterator, own)
+            loop.dataloader_iterator = _Continued(loop, own)
         else:
             set_random_states(own)
 
@@ -152,13 +151,30 @@ def _sampler(runner: Runner) -> Any:
     return dataloader.sampler if hasattr(dataloader.sampler, "seed") else getattr(batch_sampler, "sampler", None)
 
 
-def _continued(loop: IterBasedTrainLoop, batches: Iterator[Any], states: dict[str, Any]) -> Iterator[Any]:
-    """The loop's batches. mmengine skips those already trained on by loading them; only then do the states count."""
-    for _ in range(loop.iter):
-        yield next(batches)
-    set_random_states(states)
-    loop.dataloader_iterator = batches
-    yield next(batches)
+class _Continued:
+    """The batches of a loop by iterations. It skips those already trained on; only then do the random states count."""
+
+    def __init__(self, loop: IterBasedTrainLoop, states: dict[str, Any]) -> None:
+        self._loop = loop
+        self._batches: Any = loop.dataloader_iterator
+        self._states = states
+        self._to_skip = loop.iter
+
+    def __next__(self) -> Any:
+        if self._to_skip:
+            # Upstream's loop skips by loading.
+            self._to_skip -= 1
+            return next(self._batches)
+        # Where the fork's loop has skipped, it would draw a number when it makes a new iterator.
+        getattr(self._batches, "_ensure_iterator", lambda: None)()
+        set_random_states(self._states)
+        self._loop.dataloader_iterator = self._batches
+        return next(self._batches)
+
+    def skip_iter(self, num_iters: int) -> None:
+        """The maintained fork's way."""
+        self._batches.skip_iter(num_iters)
+        self._to_skip = 0
 
 
 def _validates_here(runner: Runner) -> bool:
