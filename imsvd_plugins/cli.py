@@ -40,11 +40,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    if argv[:1] == ["train"]:
-        # All that follows is the train tool's, options and --help included: argparse must not look at it.
+    # All that follows these is a host's own command line, options and --help included: argparse must not look at it.
+    if argv and argv[0] in ("train", "test"):
         from imsvd_plugins.openmmlab import train  # noqa: PLC0415
 
-        train.main(argv[1:])
+        train.main(argv[1:], "train" if argv[0] == "train" else "test")
+        return 0
+    if argv[:1] == ["lightly"]:
+        from imsvd_plugins.lightly import command  # noqa: PLC0415
+
+        command.main(argv[1:])
         return 0
     parser = _parser()
     arguments = parser.parse_args(argv)
@@ -98,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
 
     # Only for the list of commands; see _run.
     commands.add_parser("train", help="train a config, shipped or your own, with mmpretrain's train tool")
+    commands.add_parser("test", help="evaluate a checkpoint as a config says, with mmpretrain's test tool")
+    commands.add_parser("lightly", help="fit or validate a YAML config with LightningCLI")
 
     listing = commands.add_parser(
         "list",

@@ -130,21 +130,24 @@ def test_an_absent_host_is_no_fault() -> None:
 # --- train and demo ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("command", ["train", "test", "lightly"])
 @pytest.mark.parametrize(
     "arguments", [[], ["--help"], ["x.py", "--help"], ["x.py", "--launcher", "pytorch", "--cfg-options", "a=b", "list"]]
 )
-def test_train_passes_everything_on(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    passed: list[list[str]] = []
-    monkeypatch.setattr("imsvd_plugins.openmmlab.train.main", passed.append)
-    assert cli.main(["train", *arguments]) == 0
-    assert passed == [arguments]
+def test_a_hosts_command_gets_everything(command: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: list[Any] = []
+    monkeypatch.setattr("imsvd_plugins.openmmlab.train.main", lambda argv, tool: passed.append((tool, argv)))
+    monkeypatch.setattr("imsvd_plugins.lightly.command.main", lambda argv: passed.append(("lightly", argv)))
+    assert cli.main([command, *arguments]) == 0
+    assert passed == [(command, arguments)]
 
 
-def test_train_without_its_host_says_what_to_install() -> None:
-    result = run_without_hosts("train", "x.py")
+@pytest.mark.parametrize(("command", "extra"), [("train", "openmmlab"), ("test", "openmmlab"), ("lightly", "lightly")])
+def test_a_command_without_its_host_says_what_to_install(command: str, extra: str) -> None:
+    result = run_without_hosts(command, "x.py")
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
-    assert "pip install 'imsvd_plugins[openmmlab]'" in line
+    assert f"pip install 'imsvd_plugins[{extra}]'" in line
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ except ModuleNotFoundError as error:
         f"imsvd_plugins.lightly needs {error.name}, which is not installed: pip install 'imsvd_plugins[lightly]'"
     ) from error
 
+from imsvd_plugins.lightly.callbacks import JointDistributionCallback, RepresentationCallback
 from imsvd_plugins.lightly.heads import HSICPredictionHead, HSICProjectionHead, IMSVDProjectionHead
+from imsvd_plugins.lightly.knn import KNNCallback
 from imsvd_plugins.lightly.modules import IMSVD, METHODS, SSLHSIC
 from imsvd_plugins.lightly.transforms import HSICTransform, IMSVDTransform
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
@@ -31,4 +33,7 @@ __all__ = [
     "IMSVDLoss",
     "IMSVDProjectionHead",
     "IMSVDTransform",
+    "JointDistributionCallback",
+    "KNNCallback",
+    "RepresentationCallback",
 ]

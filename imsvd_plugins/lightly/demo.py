@@ -1,36 +1,29 @@
 """Lightly's half of `imsvd-plugins demo`: pretraining on scikit-learn's digits with this package's LightningModules."""
 
 import warnings
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightly.utils.scheduler import CosineWarmupScheduler
 from lightning_fabric.utilities.warnings import PossibleUserWarning
-from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import v2 as T
+from torch.utils.data import DataLoader
 
 from imsvd_plugins._demo_run import DemoRun
-from imsvd_plugins.digits import NUM_CLASSES, load_digits
+from imsvd_plugins.digits import NUM_CLASSES
+from imsvd_plugins.lightly.backbones import SmallCNN
+from imsvd_plugins.lightly.data import Digits, DigitsDataModule, digit_to_tensor
 from imsvd_plugins.lightly.heads import HSICPredictionHead, HSICProjectionHead, IMSVDProjectionHead
 from imsvd_plugins.lightly.modules import IMSVD, SSLHSIC
-from imsvd_plugins.lightly.transforms import HSICTransform, IMSVDTransform
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 
 EPOCHS = 60
 _BATCH = 256
-_WIDTHS = (32, 64, 128, 128)
-
-_to_tensor = T.Compose([T.ToImage(), T.ToDtype(torch.float32, scale=True), T.Normalize([0.5] * 3, [0.5] * 3)])
-# A mirrored digit is another one or none, and all are grey: only the pen's slant, place and size vary.
-_view = T.Compose([T.RandomAffine(15, translate=(0.1, 0.1), scale=(0.8, 1.2), shear=10), _to_tensor])
 
 
 def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None) -> DemoRun:
@@ -51,9 +44,11 @@ def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None) -
     """
     if method not in _MODELS:
         raise ValueError(f"method must be one of {', '.join(_MODELS)}, got {method!r}.")
-    make_model, transform = _MODELS[method]
+    epochs = EPOCHS if epochs is None else epochs
     seed_everything(0, workers=True)
-    model = make_model()
+    # LARS is for large batches and trains long.
+    recipe = {"optimizer": partial(torch.optim.AdamW, lr=5e-3, weight_decay=1e-4), "warmup_epochs": epochs // 10}
+    model = _MODELS[method](recipe)
     random_features = _features(model)
 
     checkpoints = ModelCheckpoint(work_dir / "checkpoints", filename="last", enable_version_counter=False)
@@ -63,37 +58,19 @@ def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None) -
     logger = CSVLogger(work_dir, name="logs")
     curves = _Curves()
     trainer = Trainer(
-        max_epochs=EPOCHS if epochs is None else epochs,
+        max_epochs=epochs,
         devices=1,
         logger=logger,
         log_every_n_steps=1,
+        limit_val_batches=0,
         callbacks=[curves, checkpoints],
-    )
-    loader = DataLoader(
-        _Digits("train", transform), _BATCH, shuffle=True, drop_last=True, num_workers=1, persistent_workers=True
     )
     with warnings.catch_warnings():
         # Advice for larger runs, on loader workers and validation; and that last.ckpt is replaced is meant.
         warnings.simplefilter("ignore", PossibleUserWarning)
         warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
-        trainer.fit(model, loader, ckpt_path=last if resume and last.exists() else None)
+        trainer.fit(model, DigitsDataModule(_BATCH), ckpt_path=last if resume and last.exists() else None)
     return DemoRun(random_features, _features(model), curves.curves, last, Path(logger.log_dir))
-
-
-class _Digits(Dataset[tuple[Any, int]]):
-    """The digits as PIL images, for a transform like any other images."""
-
-    def __init__(self, split: str, transform: Callable[[Image.Image], Any]) -> None:
-        images, labels = load_digits(split)
-        self.images = [Image.fromarray(image) for image in images]
-        self.labels = labels.tolist()
-        self.transform = transform
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        return self.transform(self.images[index]), self.labels[index]
 
 
 class _Curves(Callback):
@@ -131,58 +108,33 @@ def _features(model: nn.Module) -> tuple[Tensor, Tensor]:
     model.eval()
     features = []
     for split in ("train", "test"):
-        batches = DataLoader(_Digits(split, _to_tensor), _BATCH)
+        batches = DataLoader(Digits(split, digit_to_tensor), _BATCH)
         features.append(torch.cat([model(images) for images, _ in batches]).flatten(start_dim=1))
     model.train()
     return features[0], features[1]
 
 
-def _backbone() -> nn.Module:
-    """Images ``(N, 3, 16, 16)`` to features ``(N, 128)``."""
-    layers: list[nn.Module] = []
-    for fan_in, width, stride in zip((3, *_WIDTHS), _WIDTHS, (2, 2, 2, 1), strict=False):
-        layers += [nn.Conv2d(fan_in, width, 3, stride, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-
-
-class _SmallBatchRecipe(LightningModule):
-    """AdamW with a tenth of warm-up and cosine: LARS is for large batches and trains long."""
-
-    def configure_optimizers(self) -> Any:
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=5e-3, weight_decay=1e-4)
-        steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = CosineWarmupScheduler(optimizer, warmup_epochs=steps // 10, max_epochs=steps)
-        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
-
-
-class _DigitsIMSVD(_SmallBatchRecipe, IMSVD):
-    pass
-
-
-class _DigitsSSLHSIC(_SmallBatchRecipe, SSLHSIC):
-    pass
-
-
-def _imsvd() -> LightningModule:
-    return _DigitsIMSVD(
+def _imsvd(recipe: dict[str, Any]) -> LightningModule:
+    return IMSVD(
         _BATCH,
         NUM_CLASSES,
-        backbone=_backbone(),
-        projection_head=IMSVDProjectionHead(_WIDTHS[-1], 512, 512),
+        backbone=SmallCNN(),
+        projection_head=IMSVDProjectionHead(128, 512, 512),
         criterion=IMSVDLoss(num_bins=16),
+        **recipe,
     )
 
 
-def _ssl_hsic() -> LightningModule:
-    return _DigitsSSLHSIC(
+def _ssl_hsic(recipe: dict[str, Any]) -> LightningModule:
+    return SSLHSIC(
         _BATCH,
         NUM_CLASSES,
-        backbone=_backbone(),
-        projection_head=HSICProjectionHead(_WIDTHS[-1], 512, 128),
+        backbone=SmallCNN(),
+        projection_head=HSICProjectionHead(128, 512, 128),
         prediction_head=HSICPredictionHead(128, 512, 128),
         criterion=HSICLoss(),
+        **recipe,
     )
 
 
-_MODELS = {"imsvd": (_imsvd, IMSVDTransform(_view, _view)), "ssl-hsic": (_ssl_hsic, HSICTransform(_view, _view))}
+_MODELS = {"imsvd": _imsvd, "ssl-hsic": _ssl_hsic}

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -12,15 +12,21 @@ from lightly.utils.benchmarking import OnlineLinearClassifier
 from lightly.utils.lars import LARS
 from lightly.utils.scheduler import CosineWarmupScheduler, cosine_schedule
 from pytorch_lightning import LightningModule
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
-from torchvision.models import resnet50
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from imsvd_plugins.functional import HSICTerms, IMSVDTerms
+from imsvd_plugins.functional.discretization import check_num_bins
+from imsvd_plugins.lightly.backbones import ResNet
 from imsvd_plugins.lightly.heads import HSICPredictionHead, HSICProjectionHead, IMSVDProjectionHead
 from imsvd_plugins.lightly.transforms import HSICTransform, IMSVDTransform
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 
 Batch = Sequence[Any]  # views, labels and, from a LightlyDataset, file names
+MakeOptimizer = Callable[[Any], Optimizer]  # from parameter groups
+MakeScheduler = Callable[[Optimizer], LRScheduler]
 
 
 class _SelfSupervisedModule(LightningModule):
@@ -36,11 +42,17 @@ class _SelfSupervisedModule(LightningModule):
         backbone: nn.Module | None,
         projection_head: ProjectionHead,
         warmup_epochs: int,
+        optimizer: MakeOptimizer | None,
+        decay_norms_and_biases: bool,
+        lr_scheduler: MakeScheduler | None,
     ) -> None:
         super().__init__()
         self.batch_size_per_device = batch_size_per_device
         self.warmup_epochs = warmup_epochs
-        self.backbone = _resnet50() if backbone is None else backbone
+        self.make_optimizer = optimizer
+        self.decay_norms_and_biases = decay_norms_and_biases
+        self.make_scheduler = lr_scheduler
+        self.backbone = ResNet(50) if backbone is None else backbone
         self.projection_head = projection_head
         self.online_classifier = OnlineLinearClassifier(
             feature_dim=projection_head.layers[0].in_features, num_classes=num_classes
@@ -60,25 +72,44 @@ class _SelfSupervisedModule(LightningModule):
         return loss  # type: ignore[no-any-return]
 
     def configure_optimizers(self) -> Any:
-        """LARS, linear warm-up and cosine to 0.001 of the peak; norms and biases without decay or adaptation."""
-        params, params_no_weight_decay = get_weight_decay_parameters(self._trained_networks())
-        optimizer = LARS(
-            [
-                {"name": self.method, "params": params},
-                # Lightly's LARS adapts nothing that has no weight decay.
-                {"name": f"{self.method}_no_weight_decay", "params": params_no_weight_decay, "weight_decay": 0.0},
-                {"name": "online_classifier", "params": self.online_classifier.parameters(), "weight_decay": 0.0},
-            ],
-            lr=self.learning_rate * self.batch_size_per_device * self.trainer.world_size / 256,
-            momentum=0.9,
-            weight_decay=1e-6,
+        """The optimizer and its schedule; the online classifier has no weight decay."""
+        params, params_no_weight_decay = get_weight_decay_parameters(
+            self._trained_networks(),
+            decay_norm=self.decay_norms_and_biases,
+            decay_bias=self.decay_norms_and_biases,
         )
-        total_steps = int(self.trainer.estimated_stepping_batches)
+        groups = [
+            {"name": self.method, "params": params},
+            # Lightly's LARS adapts nothing that has no weight decay.
+            {"name": f"{self.method}_no_weight_decay", "params": params_no_weight_decay, "weight_decay": 0.0},
+            {"name": "online_classifier", "params": self.online_classifier.parameters(), "weight_decay": 0.0},
+        ]
+        if self.make_optimizer is not None:
+            optimizer = self.make_optimizer(groups)
+        else:
+            learning_rate = self.learning_rate * self.batch_size_per_device * self.trainer.world_size / 256
+            optimizer = LARS(groups, lr=learning_rate, momentum=0.9, weight_decay=1e-6)
+        if self.make_scheduler is not None:
+            return [optimizer], [self.make_scheduler(optimizer)]
+        return [optimizer], [{"scheduler": self._warmup_and_cosine(optimizer), "interval": "step"}]
+
+    def _warmup_and_cosine(self, optimizer: Optimizer) -> LRScheduler:
+        """Linear warm-up, and cosine to 0.001 of the peak at the last step."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        if math.isinf(self.trainer.num_training_batches):
+            raise ValueError(
+                f"warmup_epochs = {self.warmup_epochs} needs epochs of a known length: give the training data loader a "
+                "length, the trainer a limit_train_batches, or the model an lr_scheduler."
+            )
         steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
-        scheduler = CosineWarmupScheduler(
-            optimizer, warmup_epochs=self.warmup_epochs * steps_per_epoch, max_epochs=total_steps
-        )
-        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+        warmup = self.warmup_epochs * steps_per_epoch
+        if warmup > steps:
+            rank_zero_warn(
+                f"warmup_epochs = {self.warmup_epochs} is longer than the training, {steps / steps_per_epoch:g} "
+                "epochs: the learning rate rises through all of it."
+            )
+        scheduler: LRScheduler = CosineWarmupScheduler(optimizer, warmup_epochs=min(warmup, steps), max_epochs=steps)
+        return scheduler
 
     def _trained_networks(self) -> list[nn.Module]:
         return [self.backbone, self.projection_head]
@@ -109,7 +140,14 @@ class IMSVD(_SelfSupervisedModule):
         backbone: Images to features ``(N, d)`` or ``(N, d, 1, 1)``; None for ResNet-50 with zero-initialised residuals.
         projection_head: None for the paper's, from 2048 features to 8160 logits.
         criterion: None for the paper's, 80 bins, over the batch of all devices.
-        warmup_epochs: Epochs of linear warm-up, at most the epochs of the training.
+        warmup_epochs: Epochs of linear warm-up; a shorter training is warm-up alone, up to the peak.
+        optimizer: Makes the optimizer from parameter groups, such as ``functools.partial(SGD, lr=0.2)``; None for the
+            paper's.
+        decay_norms_and_biases: Whether the optimizer's weight decay is theirs too. LARS adapts what decays.
+        lr_scheduler: Makes the schedule from the optimizer, a step an epoch; None for warm-up and cosine.
+
+    Raises:
+        ValueError: If the criterion's ``num_bins`` does not divide the projection head's width.
     """
 
     method = "imsvd"
@@ -124,11 +162,24 @@ class IMSVD(_SelfSupervisedModule):
         projection_head: IMSVDProjectionHead | None = None,
         criterion: IMSVDLoss | None = None,
         warmup_epochs: int = 10,
+        optimizer: MakeOptimizer | None = None,
+        decay_norms_and_biases: bool = False,
+        lr_scheduler: MakeScheduler | None = None,
     ) -> None:
         projection_head = projection_head or IMSVDProjectionHead()
-        super().__init__(batch_size_per_device, num_classes, backbone, projection_head, warmup_epochs)
-        self.save_hyperparameters(ignore=["backbone", "projection_head", "criterion"])
+        super().__init__(
+            batch_size_per_device,
+            num_classes,
+            backbone,
+            projection_head,
+            warmup_epochs,
+            optimizer,
+            decay_norms_and_biases,
+            lr_scheduler,
+        )
+        self.save_hyperparameters(ignore=["backbone", "projection_head", "criterion", "optimizer", "lr_scheduler"])
         self.criterion = criterion or IMSVDLoss(num_bins=80, gather_distributed=True)
+        check_num_bins(self.criterion.num_bins, projection_head.layers[-1].out_features)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of two or more views, each normalised by its own batch statistics, and of the online classifier."""
@@ -154,7 +205,11 @@ class SSLHSIC(_SelfSupervisedModule):
         projection_head: None for the paper's, from 2048 features to 256.
         prediction_head: None for the paper's, from 256 to 256.
         criterion: None for the paper's, with 512 random features, over the batch of all devices.
-        warmup_epochs: Epochs of linear warm-up, at most the epochs of the training.
+        warmup_epochs: Epochs of linear warm-up; a shorter training is warm-up alone, up to the peak.
+        optimizer: Makes the optimizer from parameter groups, such as ``functools.partial(SGD, lr=0.2)``; None for the
+            paper's.
+        decay_norms_and_biases: Whether the optimizer's weight decay is theirs too. LARS adapts what decays.
+        lr_scheduler: Makes the schedule from the optimizer, a step an epoch; None for warm-up and cosine.
     """
 
     method = "ssl_hsic"
@@ -170,10 +225,24 @@ class SSLHSIC(_SelfSupervisedModule):
         prediction_head: HSICPredictionHead | None = None,
         criterion: HSICLoss | None = None,
         warmup_epochs: int = 10,
+        optimizer: MakeOptimizer | None = None,
+        decay_norms_and_biases: bool = False,
+        lr_scheduler: MakeScheduler | None = None,
     ) -> None:
         projection_head = projection_head or HSICProjectionHead()
-        super().__init__(batch_size_per_device, num_classes, backbone, projection_head, warmup_epochs)
-        self.save_hyperparameters(ignore=["backbone", "projection_head", "prediction_head", "criterion"])
+        super().__init__(
+            batch_size_per_device,
+            num_classes,
+            backbone,
+            projection_head,
+            warmup_epochs,
+            optimizer,
+            decay_norms_and_biases,
+            lr_scheduler,
+        )
+        self.save_hyperparameters(
+            ignore=["backbone", "projection_head", "prediction_head", "criterion", "optimizer", "lr_scheduler"]
+        )
         self.prediction_head = prediction_head or HSICPredictionHead()
         self.criterion = criterion or HSICLoss(gather_distributed=True)
         self.target_backbone = copy.deepcopy(self.backbone)
@@ -206,12 +275,6 @@ class SSLHSIC(_SelfSupervisedModule):
 
     def _trained_networks(self) -> list[nn.Module]:
         return [*super()._trained_networks(), self.prediction_head]
-
-
-def _resnet50() -> nn.Module:
-    resnet: nn.Module = resnet50(zero_init_residual=True)
-    resnet.fc = nn.Identity()
-    return resnet
 
 
 METHODS = {

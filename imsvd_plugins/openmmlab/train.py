@@ -1,4 +1,4 @@
-"""``imsvd-plugins train CONFIG ...``: mmpretrain's own train tool, for a shipped config's name or any config's path."""
+"""``imsvd-plugins train`` and ``test``: mmpretrain's own tools, for a shipped config's name or any config's path."""
 
 import argparse
 import gc
@@ -7,6 +7,7 @@ import runpy
 import sys
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 import mmpretrain
 import torch.distributed as dist
@@ -15,9 +16,12 @@ from mmengine.device import get_device
 
 import imsvd_plugins
 
-_USAGE = "imsvd-plugins train CONFIG [options of mmpretrain's tools/train.py]"
+_USAGE = {
+    "train": "imsvd-plugins train CONFIG [options of mmpretrain's tools/train.py]",
+    "test": "imsvd-plugins test CONFIG CHECKPOINT [options of mmpretrain's tools/test.py]",
+}
 _CONFIGS = Path(imsvd_plugins.__file__).parent / ".mim" / "configs"
-_TOOL = Path(mmpretrain.__file__).parent / ".mim" / "tools" / "train.py"
+_TOOLS = Path(mmpretrain.__file__).parent / ".mim" / "tools"
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -51,37 +55,40 @@ def _listing() -> str:
     return "\n".join(f"  {name}" for name in shipped_configs())
 
 
-def main(argv: list[str]) -> None:
-    """Run mmpretrain's train tool in this process.
+def main(argv: list[str], tool: Literal["train", "test"] = "train") -> None:
+    """Run one of mmpretrain's tools in this process.
 
     Args:
-        argv: CONFIG, then the tool's own options.
+        argv: CONFIG, then the tool's own arguments.
+        tool: Which tool.
 
     Raises:
         SystemExit: If CONFIG is missing or unknown, or when the tool itself exits.
     """
     if not argv or argv[0] in ("-h", "--help"):
-        print(
-            f"usage: {_USAGE}\n\nCONFIG is a path or a shipped config's name:\n{_listing()}\n\nThe tool's own help:\n"
-        )
-        _run_tool(["--help"])
+        listing = f"CONFIG is a path or a shipped config's name:\n{_listing()}"
+        print(f"usage: {_USAGE[tool]}\n\n{listing}\n\nThe tool's own help:\n")
+        _run_tool(tool, ["--help"])
     # Some launchers put an option of their own in front, --local-rank=0.
     position = next((index for index, word in enumerate(argv) if not word.startswith("-")), len(argv))
-    before, words, options = argv[:position], argv[position : position + 1], argv[position + 1 :]
+    before, words, others = argv[:position], argv[position : position + 1], argv[position + 1 :]
     if not words or not all("=" in word for word in before):
-        raise SystemExit(f"imsvd-plugins train: CONFIG must come first, got {argv[0]!r}.\nusage: {_USAGE}")
+        raise SystemExit(f"imsvd-plugins {tool}: CONFIG must come first, got {argv[0]!r}.\nusage: {_USAGE[tool]}")
     try:
         config = resolve_config(words[0])
     except ValueError as error:
-        raise SystemExit(f"imsvd-plugins train: {error}") from None
+        raise SystemExit(f"imsvd-plugins {tool}: {error}") from None
+    # A checkpoint is a word too, and --cfg-options would swallow what follows it.
+    position = next((index for index, word in enumerate(others) if word.startswith("-")), len(others))
+    more_words, options = others[:position], others[position:]
     if _launcher(options) != "pytorch" or get_device() != "cpu":
-        _run_tool([*before, str(config), *options])
+        _run_tool(tool, [*before, str(config), *others])
         return
     # mmengine starts its process group on a GPU, unless there is one already.
     dist.init_process_group("gloo")
     try:
         # The user's own --cfg-options come later and so win.
-        _run_tool([*before, str(config), "--cfg-options", *_cpu_options(config), *options])
+        _run_tool(tool, [*before, str(config), *more_words, "--cfg-options", *_cpu_options(config), *options])
     finally:
         # The runner is a reference cycle, and its model holds the group: were that still so when the interpreter ends,
         # gloo's threads would now and then abort the process.
@@ -111,10 +118,10 @@ def _cpu_options(config: Path) -> list[str]:
     ]
 
 
-def _run_tool(argv: list[str]) -> None:
+def _run_tool(tool: str, argv: list[str]) -> None:
     before = sys.argv
-    sys.argv = ["imsvd-plugins train", *argv]
+    sys.argv = [f"imsvd-plugins {tool}", *argv]
     try:
-        runpy.run_path(os.fspath(_TOOL), run_name="__main__")
+        runpy.run_path(os.fspath(_TOOLS / f"{tool}.py"), run_name="__main__")
     finally:
         sys.argv = before

@@ -1,5 +1,9 @@
-"""Small data and networks, so that the LightningModules train in seconds on the CPU."""
+"""Small data and networks, so that the LightningModules and the examples train in seconds on the CPU."""
 
+import hashlib
+import pickle
+
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -17,6 +21,7 @@ from imsvd_plugins.lightly import (
 )
 
 BATCH, IMAGES, CLASSES = 8, 32, 10
+CIFAR10_FILES, IMAGES_A_FILE = 5, 8
 
 
 def _backbone():
@@ -90,3 +95,76 @@ def make_trainer(tmp_path):
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def cifar10(tmp_path_factory):
+    """A folder with random images in CIFAR-10's own on-disk format, and the source text that sets their checksums."""
+    root = tmp_path_factory.mktemp("cifar10")
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+
+    def write(name, content):
+        data = pickle.dumps(content)
+        (folder / name).write_bytes(data)
+        return name, hashlib.md5(data).hexdigest()
+
+    def images():
+        return {
+            "data": generator.integers(0, 256, (IMAGES_A_FILE, 3 * 32 * 32), dtype=np.uint8),
+            "labels": generator.integers(0, 10, IMAGES_A_FILE).tolist(),
+        }
+
+    train = [write(f"data_batch_{index}", images()) for index in range(1, CIFAR10_FILES + 1)]
+    test = [write("test_batch", images())]
+    name, checksum = write("batches.meta", {"label_names": [f"class {index}" for index in range(10)]})
+    data_class = "torchvision.datasets.CIFAR10"
+    checksums = (
+        f"{data_class}.train_list, {data_class}.test_list = {train}, {test}\n"
+        f"{data_class}.meta.update(filename={name!r}, md5={checksum!r})\n"
+    )
+    return root, checksums
+
+
+@pytest.fixture
+def on_small_data(cifar10):
+    """Makes an example's text one that trains on `cifar10`; every replacement is made exactly once."""
+    root, checksums = cifar10
+
+    def shrink(source, replacements):
+        for old, new in {
+            "dataset = torchvision": f"{checksums}dataset = torchvision",
+            '"datasets/cifar10", download=True': f"{str(root)!r}, download=False",
+            "batch_size=256": f"batch_size={BATCH}",
+            "num_workers=8": "num_workers=0",
+            **replacements,
+        }.items():
+            assert source.count(old) == 1, f"{old!r} must stand there once, stands {source.count(old)} times"
+            source = source.replace(old, new)
+        return source
+
+    return shrink
+
+
+@pytest.fixture
+def check_checkpoint():
+    """Checks that Lightning saved an example's last step, with the loss' state where it has one."""
+
+    def check(folder, method, epochs, ranks=1):
+        (path,) = folder.glob("lightning_logs/version_0/checkpoints/*.ckpt")
+        checkpoint = torch.load(path, weights_only=True)
+        # The distributed sampler divides the images among the ranks.
+        steps = epochs * (CIFAR10_FILES * IMAGES_A_FILE // ranks // BATCH)
+        assert checkpoint["global_step"] == steps
+        state = checkpoint["state_dict"]
+        assert all(value.isfinite().all() for value in state.values())
+        if method == "ssl_hsic":
+            assert int(state["criterion._extra_state"]) == steps
+            criterion = HSICLoss()
+            prefix = "criterion."
+            criterion.load_state_dict({key[len(prefix) :]: state[key] for key in state if key.startswith(prefix)})
+            assert float(criterion.scale) != 1.0
+            assert not torch.equal(state["backbone.0.weight"], state["backbone_momentum.0.weight"])
+
+    return check

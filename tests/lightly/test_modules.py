@@ -1,10 +1,12 @@
 import math
+from functools import partial
 
 import pytest
 import torch
 from lightly.utils.lars import LARS
 from pytorch_lightning import Callback
 from torch import nn
+from torch.utils.data import DataLoader
 
 from imsvd_plugins.lightly import METHODS, HSICLoss, IMSVDLoss, IMSVDProjectionHead
 
@@ -38,7 +40,7 @@ def test_the_criteria_are_the_papers():
 
 
 def test_residual_branches_of_the_default_backbone_begin_at_zero():
-    model = METHODS["imsvd"]["model"](2, 10, projection_head=IMSVDProjectionHead(2048, 4, 4))
+    model = METHODS["imsvd"]["model"](2, 10, projection_head=IMSVDProjectionHead(2048, 4, 80))
     assert not any(block.bn3.weight.any() for block in model.backbone.layer4)
 
 
@@ -201,8 +203,44 @@ def test_a_resumed_training_is_the_uninterrupted_one(method, small_model, loader
         assert float(resumed.criterion.scale) != 1.0
 
 
-def test_a_warm_up_longer_than_the_training_is_refused(small_model, loaders, make_trainer):
-    model = small_model("imsvd")
-    model.warmup_epochs = 2
-    with pytest.raises(ValueError, match="Warmup steps 8 must be <= max_steps"):
-        make_trainer(max_epochs=1).fit(model, *loaders)
+@BOTH
+def test_a_training_shorter_than_the_warm_up_climbs_to_the_peak(method, small_model, loaders, make_trainer):
+    """As in a trial of one epoch of Lightly's benchmark, which builds the recipe's ten epochs of warm-up."""
+    rates = LearningRates()
+    model = small_model(method)
+    model.warmup_epochs = 10
+    with pytest.warns(UserWarning, match="warmup_epochs = 10 is longer than the training, 1 epochs"):
+        make_trainer(max_epochs=1, callbacks=[rates]).fit(model, *loaders)
+    steps = STEPS_PER_EPOCH
+    assert rates.rates == pytest.approx([PEAK[method] * (step + 1) / steps for step in range(steps)])
+
+
+def test_a_warm_up_in_epochs_needs_epochs(small_model, loaders, make_trainer):
+    class Endless(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            while True:
+                yield loaders[0].dataset[0]
+
+    with pytest.raises(ValueError, match="warmup_epochs = 1 needs epochs of a known length"):
+        make_trainer(max_steps=2).fit(small_model("imsvd"), DataLoader(Endless(), batch_size=8), loaders[1])
+
+
+@BOTH
+@pytest.mark.parametrize("all_decay", [False, True])
+def test_another_optimizer_and_schedule(method, all_decay, small_model, loaders, make_trainer):
+    model = small_model(method)
+    model.make_optimizer = partial(torch.optim.SGD, lr=0.25, weight_decay=0.125)
+    model.make_scheduler = partial(torch.optim.lr_scheduler.MultiStepLR, milestones=[1], gamma=0.5)
+    model.decay_norms_and_biases = all_decay
+    rates = LearningRates()
+    trainer = make_trainer(max_epochs=2, callbacks=[rates])
+    trainer.fit(model, *loaders)
+    assert rates.rates == [0.25] * STEPS_PER_EPOCH + [0.125] * STEPS_PER_EPOCH
+    decayed = {id(p) for group in trainer.optimizers[0].param_groups if group["weight_decay"] for p in group["params"]}
+    networks = {p for name, p in model.named_parameters() if p.requires_grad and "online_classifier" not in name}
+    assert decayed == {id(p) for p in networks if all_decay or p.ndim > 1}
+
+
+def test_bins_that_do_not_divide_the_projection_are_refused_at_once():
+    with torch.device("meta"), pytest.raises(ValueError, match=r"num_bins must divide .* D = 8160, got num_bins = 7"):
+        METHODS["imsvd"]["model"](256, 1000, criterion=IMSVDLoss(num_bins=7))

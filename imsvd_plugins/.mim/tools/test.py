@@ -1,8 +1,7 @@
-"""What ``mim test imsvd_plugins CONFIG`` runs: mmpretrain's own test tool."""
+"""What ``mim test imsvd_plugins CONFIG --checkpoint CHECKPOINT`` runs."""
 
-import runpy
-from pathlib import Path
+import sys
 
-import mmpretrain
+from imsvd_plugins.openmmlab.train import main
 
-runpy.run_path(str(Path(mmpretrain.__file__).parent / ".mim" / "tools" / "test.py"), run_name="__main__")
+main(sys.argv[1:], tool="test")

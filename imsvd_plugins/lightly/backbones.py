@@ -1,0 +1,70 @@
+"""Backbones without their classifier, for config files: classes, because LightningCLI's links allow no functions."""
+
+from typing import Any
+
+from torch import nn
+from torchvision.models import resnet
+
+_STAGES: dict[int, tuple[type[nn.Module], list[int]]] = {
+    18: (resnet.BasicBlock, [2, 2, 2, 2]),
+    34: (resnet.BasicBlock, [3, 4, 6, 3]),
+    50: (resnet.Bottleneck, [3, 4, 6, 3]),
+    101: (resnet.Bottleneck, [3, 4, 23, 3]),
+    152: (resnet.Bottleneck, [3, 8, 36, 3]),
+}
+
+
+class ResNet(resnet.ResNet):
+    """Torchvision's ResNet from images to features ``(N, d)``.
+
+    Args:
+        depth: 18 or 34 (512 features), 50, 101 or 152 (2048 features).
+        small_images: Whether the images are small, as CIFAR's 32 pixels: then the first convolution is one of 3 x 3
+            with stride 1, and there is no max-pooling.
+        zero_init_residual: Whether the last normalisation of each residual branch begins at zero.
+
+    Raises:
+        ValueError: If there is no such depth.
+    """
+
+    def __init__(self, depth: int = 50, *, small_images: bool = False, zero_init_residual: bool = True) -> None:
+        if depth not in _STAGES:
+            raise ValueError(f"depth must be one of {', '.join(map(str, _STAGES))}, got {depth!r}.")
+        super().__init__(*_STAGES[depth], zero_init_residual=zero_init_residual)
+        if small_images:
+            self.conv1 = nn.Conv2d(3, 64, kernel_size=3, padding=1, bias=False)
+            nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
+            self.maxpool = nn.Identity()
+        self.fc = nn.Identity()
+
+
+class SmallCNN(nn.Sequential):
+    """Four convolutions from small images ``(N, 3, H, W)``, such as the digits, to features ``(N, 128)``."""
+
+    def __init__(self) -> None:
+        layers: list[nn.Module] = []
+        for fan_in, width, stride in ((3, 32, 2), (32, 64, 2), (64, 128, 2), (128, 128, 1)):
+            layers += [nn.Conv2d(fan_in, width, 3, stride, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+class TimmBackbone(nn.Module):
+    """Any of timm's models from images to features ``(N, d)``; what is made is timm's own model, with its names.
+
+    Args:
+        name: As in ``timm.list_models()``: "vit_small_patch16_224", "convnext_tiny", ...
+        pretrained: Whether timm loads its own weights.
+        options: Further arguments of ``timm.create_model``, such as ``img_size``.
+
+    Raises:
+        ImportError: If timm is not installed.
+        RuntimeError: If timm has no such model.
+    """
+
+    def __new__(cls, name: str, *, pretrained: bool = False, options: dict[str, Any] | None = None) -> Any:
+        """Make timm's model."""
+        try:
+            import timm  # noqa: PLC0415  (not among Lightly's own requirements)
+        except ModuleNotFoundError as error:
+            raise ImportError("TimmBackbone needs timm, which is not installed: pip install timm") from error
+        return timm.create_model(name, pretrained=pretrained, num_classes=0, **(options or {}))

@@ -1,0 +1,115 @@
+"""What shows without labels whether a training works, for any LightningModule in the form of Lightly's methods."""
+
+from pathlib import Path
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_warn
+from torch import Tensor
+
+from imsvd_plugins.functional import soft_discretize
+from imsvd_plugins.functional._checks import check_integer
+from imsvd_plugins.functional.diagnostics import representation_figures, signs_of_collapse
+from imsvd_plugins.lightly.two_views import TwoViewsCallback
+from imsvd_plugins.losses import IMSVDLoss
+
+
+class RepresentationCallback(TwoViewsCallback):
+    """Label-free figures of the representation: is it spread out, are the views alike, do the variables share much?
+
+    Every few epochs the model looks, in evaluation mode, at the epoch's last training images. Logged are
+    ``train_rankme`` of the backbone's features, ``train_alignment`` and ``train_uniformity`` of the projections and,
+    where the loss is IMSVD's, the figures of its variables: see
+    :func:`~imsvd_plugins.functional.diagnostics.representation_figures`. A collapse gets a warning that says which
+    figure shows it.
+
+    Args:
+        interval: Number of epochs from one evaluation to the next; the last epoch is always evaluated.
+        num_samples: Number of training images over all devices, at least 2; fewer if an epoch has not as many. No rank
+            can be found larger than this.
+
+    Raises:
+        TypeError: If a number is no integer.
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(self, interval: int = 1, num_samples: int = 2048) -> None:
+        super().__init__(interval, num_samples)
+
+    def evaluate(
+        self, trainer: Trainer, pl_module: LightningModule, features: Tensor, z_a: Tensor, z_b: Tensor
+    ) -> None:
+        """Log the figures and warn of a collapse."""
+        criterion = _imsvd_loss(pl_module)
+        bins = () if criterion is None else (criterion.num_bins, criterion.temperature)
+        figures = representation_figures(features, z_a, z_b, *bins)
+        # The same on every rank: the samples are gathered.
+        pl_module.log_dict({f"train_{name}": value for name, value in figures.items()})
+        for sign in signs_of_collapse(figures):
+            rank_zero_warn(f"The representation has collapsed: {sign}.")
+
+
+class JointDistributionCallback(TwoViewsCallback):
+    """A figure of IMSVD's joint distribution every few epochs, in the logger.
+
+    TensorBoard and loggers with a ``log_image``, such as Weights & Biases', get it as ``joint_distribution``. Where no
+    logger takes images it is written to ``joint_distribution/epoch_*.png`` in the run's folder. What it shows: see
+    :func:`~imsvd_plugins.explain.draw_joint_distribution`.
+
+    Args:
+        interval: Number of epochs from one figure to the next; there is always one of the last epoch.
+        num_samples: Number of training images over all devices, at least 2.
+        num_variables: How many of the variables to draw, the first ones; fewer if there are not as many.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        TypeError: If a number is no integer.
+        ValueError: If a number is out of range; at the start of the training, if the loss is not IMSVD's.
+    """
+
+    def __init__(self, interval: int = 10, num_samples: int = 2048, num_variables: int = 4) -> None:
+        super().__init__(interval, num_samples)
+        check_integer("num_variables", num_variables, minimum=1)
+        from imsvd_plugins import explain  # noqa: F401, PLC0415  (an extra: its absence must not show in the last epoch)
+
+        self.num_variables = num_variables
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse a module without IMSVD's loss."""
+        super().on_fit_start(trainer, pl_module)
+        if _imsvd_loss(pl_module) is None:
+            raise ValueError(
+                "JointDistributionCallback draws the variables of IMSVD: the module must have an IMSVDLoss among its "
+                f"submodules, {type(pl_module).__name__} has none."
+            )
+
+    def evaluate(
+        self, trainer: Trainer, pl_module: LightningModule, features: Tensor, z_a: Tensor, z_b: Tensor
+    ) -> None:
+        """Draw on the first rank."""
+        criterion = _imsvd_loss(pl_module)
+        if criterion is None or not trainer.is_global_zero:
+            return
+        import matplotlib.pyplot as plt  # noqa: PLC0415
+
+        from imsvd_plugins.explain import draw_joint_distribution  # noqa: PLC0415
+
+        p_a, p_b = (soft_discretize(z, criterion.num_bins, criterion.temperature) for z in (z_a, z_b))
+        figure = draw_joint_distribution(p_a, p_b, range(min(self.num_variables, p_a.shape[1])))
+        shown = False
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_figure("joint_distribution", figure, trainer.global_step, close=False)
+                shown = True
+            elif hasattr(logger, "log_image"):
+                logger.log_image("joint_distribution", [figure], step=trainer.global_step)
+                shown = True
+        if not shown:
+            folder = Path(trainer.log_dir or trainer.default_root_dir) / "joint_distribution"
+            folder.mkdir(parents=True, exist_ok=True)
+            figure.savefig(folder / f"epoch_{trainer.current_epoch + 1:04d}.png", dpi=120)
+        plt.close(figure)
+
+
+def _imsvd_loss(pl_module: LightningModule) -> IMSVDLoss | None:
+    return next((module for module in pl_module.modules() if isinstance(module, IMSVDLoss)), None)

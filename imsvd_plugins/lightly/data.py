@@ -1,0 +1,223 @@
+"""Data modules that give views to train on and labelled images to evaluate on."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightly.transforms.multi_view_transform import MultiViewTransform
+from lightly.transforms.utils import IMAGENET_NORMALIZE
+from PIL import Image
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+from torchvision.datasets import CIFAR10, ImageFolder
+from torchvision.transforms import v2 as T
+
+from imsvd_plugins.digits import NUM_CLASSES, load_digits
+from imsvd_plugins.functional._checks import check_integer
+from imsvd_plugins.lightly.packed import PackedImages
+
+Transform = Callable[[Any], Any]
+
+_to_tensor = (T.ToImage(), T.ToDtype(torch.float32, scale=True))
+digit_to_tensor = T.Compose([*_to_tensor, T.Normalize([0.5] * 3, [0.5] * 3)])
+# A mirrored digit is another one or none, and all are grey: only the pen's slant, place and size vary.
+digit_view = T.Compose([T.RandomAffine(15, translate=(0.1, 0.1), scale=(0.8, 1.2), shear=10), digit_to_tensor])
+
+
+class _ImageDataModule(LightningDataModule):
+    """Training images in views, and training and test images with their labels as an evaluation sees them."""
+
+    num_classes: int
+    train_dataset: Dataset[Any]
+    bank_dataset: Dataset[Any]
+    val_dataset: Dataset[Any]
+
+    def __init__(self, batch_size_per_device: int, num_workers: int) -> None:
+        super().__init__()
+        check_integer("batch_size_per_device", batch_size_per_device, minimum=2)
+        check_integer("num_workers", num_workers, minimum=0)
+        self.batch_size_per_device = batch_size_per_device
+        self.num_workers = num_workers
+
+    @abstractmethod
+    def _dataset(self, train: bool, transform: Transform) -> Dataset[Any]:
+        """Labelled images of one part."""
+
+    def _make_datasets(self, transform: Transform, val_transform: Transform) -> None:
+        self.train_dataset = self._dataset(True, transform)
+        self.bank_dataset = self._dataset(True, val_transform)
+        self.val_dataset = self._dataset(False, val_transform)
+        if len(self.train_dataset) < self.batch_size_per_device:  # type: ignore[arg-type]
+            raise ValueError(
+                f"batch_size_per_device must be at most the number of training images, "
+                f"{len(self.train_dataset)}, got {self.batch_size_per_device}."  # type: ignore[arg-type]
+            )
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches ``(views, labels)``, each image once an epoch but for a last small batch."""
+        return self._loader(self.train_dataset, shuffle=True, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Batches ``(images, labels)`` of the test images."""
+        return self._loader(self.val_dataset)
+
+    def bank_dataloader(self) -> DataLoader[Any]:
+        """Batches ``(images, labels)`` of the training images, as a kNN evaluation's bank."""
+        return self._loader(self.bank_dataset)
+
+    def _loader(self, dataset: Dataset[Any], *, shuffle: bool = False, drop_last: bool = False) -> DataLoader[Any]:
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size_per_device,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+        )
+
+
+class CIFAR10DataModule(_ImageDataModule):
+    """CIFAR-10, 50,000 training and 10,000 test images of 32 x 32 pixels in 10 classes.
+
+    Args:
+        root: Folder of torchvision's copy, which is downloaded if it is not there; or a file
+            (``.npz``) of :class:`~imsvd_plugins.lightly.packed.PackedImages`.
+        transform: Image to a list of views.
+        batch_size_per_device: Images a device and step, at least 2.
+        num_workers: Loader processes a device.
+        val_transform: Image to the tensor that an evaluation sees; None normalizes as Lightly's transforms do.
+
+    Raises:
+        TypeError: If a number is no integer.
+        ValueError: If a number is out of range.
+    """
+
+    num_classes = 10
+
+    def __init__(
+        self,
+        root: str,
+        transform: Transform,
+        batch_size_per_device: int = 512,
+        num_workers: int = 8,
+        val_transform: Transform | None = None,
+    ) -> None:
+        super().__init__(batch_size_per_device, num_workers)
+        self.root = Path(root)
+        self.transform = transform
+        self.val_transform = val_transform or T.Compose([*_to_tensor, T.Normalize(**IMAGENET_NORMALIZE)])
+
+    def prepare_data(self) -> None:
+        """Download what is not there, on one process."""
+        if self.root.suffix != ".npz":
+            CIFAR10(self.root, download=True)
+
+    def setup(self, stage: str) -> None:
+        """Open the images."""
+        self._make_datasets(self.transform, self.val_transform)
+
+    def _dataset(self, train: bool, transform: Transform) -> Dataset[Any]:
+        if self.root.suffix == ".npz":
+            return PackedImages(self.root, "train" if train else "test", transform)
+        dataset: Dataset[Any] = CIFAR10(self.root, train, transform)
+        return dataset
+
+
+class ImageFolderDataModule(_ImageDataModule):
+    """Images in a folder a class, under ``train`` and ``val``: ImageNet, Imagenette or your own.
+
+    Args:
+        root: The folder that holds ``train`` and ``val``.
+        transform: Image to a list of views.
+        batch_size_per_device: Images a device and step, at least 2.
+        num_workers: Loader processes a device.
+        val_transform: Image to the tensor that an evaluation sees; None resizes to 256 pixels, cuts 224 out of the
+            middle, and normalizes as Lightly's transforms do.
+
+    Raises:
+        TypeError: If a number is no integer.
+        ValueError: If a number is out of range, a folder is missing, or both do not hold the same classes.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        transform: Transform,
+        batch_size_per_device: int = 256,
+        num_workers: int = 8,
+        val_transform: Transform | None = None,
+    ) -> None:
+        super().__init__(batch_size_per_device, num_workers)
+        self.root = Path(root)
+        self.transform = transform
+        self.val_transform = val_transform or T.Compose(
+            [T.Resize(256), T.CenterCrop(224), *_to_tensor, T.Normalize(**IMAGENET_NORMALIZE)]
+        )
+        classes = {}
+        for part in ("train", "val"):
+            if not (self.root / part).is_dir():
+                raise ValueError(f"root must be a folder with train and val in it, got {root!r} without {part}.")
+            classes[part] = sorted(entry.name for entry in (self.root / part).iterdir() if entry.is_dir())
+        if classes["train"] != classes["val"]:
+            differing = sorted(set(classes["train"]) ^ set(classes["val"]))[:5]
+            raise ValueError(f"train and val in {root!r} must hold the same classes; these differ: {differing}.")
+        self.num_classes = len(classes["train"])
+
+    def setup(self, stage: str) -> None:
+        """List the images."""
+        self._make_datasets(self.transform, self.val_transform)
+
+    def _dataset(self, train: bool, transform: Transform) -> Dataset[Any]:
+        dataset: Dataset[Any] = ImageFolder(str(self.root / ("train" if train else "val")), transform)
+        return dataset
+
+
+class DigitsDataModule(_ImageDataModule):
+    """Scikit-learn's scanned digits, 1,438 training and 359 test images of 16 x 16 pixels; nothing is downloaded.
+
+    The two views vary what a pen does: slant, place and size.
+
+    Args:
+        batch_size_per_device: Images a device and step, at least 2.
+        num_workers: Loader processes a device.
+
+    Raises:
+        TypeError: If a number is no integer.
+        ValueError: If a number is out of range.
+    """
+
+    num_classes = NUM_CLASSES
+
+    def __init__(self, batch_size_per_device: int = 256, num_workers: int = 1) -> None:
+        super().__init__(batch_size_per_device, num_workers)
+
+    def setup(self, stage: str) -> None:
+        """Read the scans."""
+        self._make_datasets(MultiViewTransform([digit_view, digit_view]), digit_to_tensor)
+
+    def _dataset(self, train: bool, transform: Transform) -> Dataset[Any]:
+        return Digits("train" if train else "test", transform)
+
+
+class Digits(Dataset[tuple[Any, int]]):
+    """The digits as PIL images, for a transform like any other images.
+
+    Args:
+        split: "train" or "test".
+        transform: From an image to what the dataset gives.
+    """
+
+    def __init__(self, split: str, transform: Transform) -> None:
+        images, labels = load_digits(split)
+        self.images = [Image.fromarray(image) for image in images]
+        self.labels = labels.tolist()
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self.transform(self.images[index]), self.labels[index]

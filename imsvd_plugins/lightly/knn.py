@@ -1,0 +1,109 @@
+"""Lightly's kNN evaluation during a training."""
+
+from typing import Any
+
+import torch
+from lightly.utils.benchmarking import knn_predict
+from lightly.utils.benchmarking.topk import mean_topk_accuracy
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.nn.functional import normalize
+from torch.utils.data import DataLoader, DistributedSampler
+
+from imsvd_plugins.functional._checks import check_integer, check_positive
+
+
+class KNNCallback(Callback):
+    """Top-1 accuracy of Lightly's weighted kNN vote on frozen features, in each validation, as ``val_knn_top1``.
+
+    The bank of labelled training images is the data module's ``bank_dataloader``, as this package's have it; the
+    queries are the validation images.
+
+    Args:
+        k: Number of neighbours.
+        temperature: Temperature ``T`` of the votes ``exp(cosine / T)``.
+
+    Raises:
+        TypeError: If ``k`` is no integer or ``temperature`` no number.
+        ValueError: If a number is out of range; when training or validation starts, if there is no bank, or one
+            smaller than ``k``.
+    """
+
+    def __init__(self, k: int = 20, temperature: float = 0.07) -> None:
+        check_integer("k", k, minimum=1)
+        check_positive("temperature", temperature)
+        self.k = k
+        self.temperature = temperature
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a data module without a bank, before work is lost."""
+        if not hasattr(getattr(trainer, "datamodule", None), "bank_dataloader"):
+            raise ValueError(
+                "KNNCallback needs a data module with a method bank_dataloader() that gives the labelled training "
+                "images as an evaluation sees them, such as imsvd_plugins.lightly.data's."
+            )
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Fill the bank."""
+        if trainer.sanity_checking:
+            return
+        self._bank, self._labels = self._features(trainer, pl_module, trainer.datamodule.bank_dataloader())  # type: ignore[attr-defined]
+        if len(self._labels) < self.k:
+            raise ValueError(
+                f"k of KNNCallback must be at most the size of the bank, {len(self._labels)}, got {self.k}."
+            )
+
+    @torch.no_grad()
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Let the bank vote on a batch."""
+        if trainer.sanity_checking:
+            return
+        images, labels = batch[0], batch[1]
+        features = normalize(pl_module(images).flatten(start_dim=1).float(), dim=1)
+        num_classes = int(self._labels.max()) + 1
+        predicted = knn_predict(features, self._bank, self._labels, num_classes, self.k, self.temperature)
+        top1 = mean_topk_accuracy(predicted, labels, k=(1,))[1]
+        pl_module.log("val_knn_top1", top1, prog_bar=True, sync_dist=True, batch_size=len(labels))
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the bank's memory back."""
+        self._bank = self._labels = torch.empty(0)
+
+    @torch.no_grad()
+    def _features(self, trainer: Trainer, pl_module: LightningModule, loader: DataLoader[Any]) -> tuple[Tensor, Tensor]:
+        """Normalized features ``(d, n)`` and labels ``(n,)`` of all images, from all ranks."""
+        dataset: Any = loader.dataset
+        if trainer.world_size > 1:
+            sampler: Any = DistributedSampler(dataset, trainer.world_size, trainer.global_rank, shuffle=False)
+            loader = DataLoader(
+                dataset,
+                loader.batch_size,
+                sampler=sampler,
+                num_workers=loader.num_workers,
+                pin_memory=loader.pin_memory,
+            )
+        features, labels = [], []
+        for images, targets, *_ in loader:
+            with trainer.precision_plugin.forward_context():
+                found = pl_module(images.to(pl_module.device))
+            features.append(normalize(found.flatten(start_dim=1).float(), dim=1))
+            labels.append(targets.to(pl_module.device))
+        return _in_order(trainer, pl_module, features, dataset).T, _in_order(trainer, pl_module, labels, dataset)
+
+
+def _in_order(trainer: Trainer, pl_module: LightningModule, parts: list[Tensor], dataset: Any) -> Tensor:
+    """All ranks' rows in the dataset's order: the sampler deals them out one by one, and begins anew at the end."""
+    rows = torch.cat(parts)
+    if trainer.world_size == 1:
+        return rows
+    gathered: Any = pl_module.all_gather(rows)
+    in_order: Tensor = gathered.transpose(0, 1).flatten(0, 1)[: len(dataset)]
+    return in_order

@@ -1,0 +1,100 @@
+"""Two views of training images through the model, at the end of an epoch."""
+
+import math
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from imsvd_plugins.functional._checks import check_integer
+
+
+class TwoViewsCallback(Callback):
+    """Evaluates features and projections of the epoch's last images, with the model in evaluation mode.
+
+    Of the views that the training has just seen the first two are seen again, each batch after its own step, so that
+    nothing is loaded, no random number drawn and no image kept. The module must have a ``backbone`` and a
+    ``projection_head``, as Lightly's methods have.
+
+    Args:
+        interval: Number of epochs from one evaluation to the next; the last epoch is always evaluated.
+        num_samples: Number of images over all devices, at least 2.
+
+    Raises:
+        TypeError: If a number is no integer.
+        ValueError: If a number is out of range; at the start of the training, if the module has not these parts.
+    """
+
+    def __init__(self, interval: int, num_samples: int) -> None:
+        check_integer("interval", interval, minimum=1)
+        check_integer("num_samples", num_samples, minimum=2)
+        self.interval = interval
+        self.num_samples = num_samples
+        self._parts: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    @abstractmethod
+    def evaluate(
+        self, trainer: Trainer, pl_module: LightningModule, features: Tensor, z_a: Tensor, z_b: Tensor
+    ) -> None:
+        """Use the features ``(N, d)`` of one view and the projections ``(N, D)`` of two, float32, from all ranks."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse a module of another form."""
+        for part in ("backbone", "projection_head"):
+            if not isinstance(getattr(pl_module, part, None), torch.nn.Module):
+                raise ValueError(
+                    f"{type(self).__name__} needs a module with a backbone and a projection_head, as Lightly's methods "
+                    f"have; {type(pl_module).__name__} has no {part}."
+                )
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin anew."""
+        if math.isinf(trainer.num_training_batches):
+            raise ValueError(
+                f"{type(self).__name__} looks at an epoch's last images: the training data loader must have a length, "
+                "or the trainer a limit_train_batches."
+            )
+        self._parts.clear()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep what the model makes of one of the last batches."""
+        if (trainer.current_epoch + 1) % self.interval and trainer.current_epoch + 1 != trainer.max_epochs:
+            return
+        views = batch[0]
+        if not isinstance(views, (list, tuple)) or len(views) < 2:
+            raise ValueError(f"{type(self).__name__} needs batches (views, ...) of two or more views of each image.")
+        wanted = math.ceil(self.num_samples / (len(views[0]) * trainer.world_size))
+        if batch_idx >= trainer.num_training_batches - wanted:
+            self._parts.append(_features_and_projections(trainer, pl_module, views[0], views[1]))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gather and evaluate."""
+        if not self._parts:
+            return
+        columns = [torch.cat(column) for column in zip(*self._parts, strict=True)]
+        if trainer.world_size > 1:
+            columns = [pl_module.all_gather(column).flatten(0, 1) for column in columns]  # type: ignore[union-attr]
+        features, z_a, z_b = (column[: self.num_samples] for column in columns)
+        self._parts.clear()
+        self.evaluate(trainer, pl_module, features, z_a, z_b)
+
+
+@torch.no_grad()
+def _features_and_projections(
+    trainer: Trainer, pl_module: Any, view_a: Tensor, view_b: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    # Each module by itself: a frozen part is in evaluation mode within a model that trains.
+    modes = [(module, module.training) for module in pl_module.modules()]
+    pl_module.eval()
+    try:
+        with trainer.precision_plugin.forward_context():
+            features = [pl_module.backbone(view).flatten(start_dim=1) for view in (view_a, view_b)]
+            z_a, z_b = (pl_module.projection_head(found) for found in features)
+    finally:
+        for module, training in modes:
+            module.training = training
+    return features[0].float(), z_a.float(), z_b.float()

@@ -1,0 +1,174 @@
+"""What the callbacks report, and that training goes on as without them. On two ranks: see test_command.py."""
+
+import matplotlib.image
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.demos.boring_classes import BoringModel
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from sklearn.neighbors import KNeighborsClassifier
+from torch import nn
+from torch.utils.data import DataLoader
+
+from imsvd_plugins.functional.diagnostics import representation_figures
+from imsvd_plugins.lightly import JointDistributionCallback, KNNCallback, RepresentationCallback
+
+BOTH = pytest.mark.parametrize("method", ["imsvd", "ssl_hsic"])
+VARIABLES = {"variable_entropy", "least_variable_entropy", "joint_entropy", "mutual_information", "unused_bins"}
+
+
+class Data(pl.LightningDataModule):
+    """The fixture's loaders with a bank: the training images' first view."""
+
+    def __init__(self, loaders, bank=None):
+        super().__init__()
+        self.loaders = loaders
+        self.bank = bank
+
+    def train_dataloader(self):
+        return self.loaders[0]
+
+    def val_dataloader(self):
+        return self.loaders[1]
+
+    def bank_dataloader(self):
+        return DataLoader([(views[0], label) for views, label, _ in self.loaders[0].dataset], batch_size=8)
+
+
+@BOTH
+def test_figures_are_those_of_the_last_batch(method, small_model, loaders, make_trainer):
+    model = small_model(method)
+    trainer = make_trainer(max_epochs=2, callbacks=[RepresentationCallback(num_samples=8)])
+    trainer.fit(model, *loaders)
+    model.eval()
+    views = list(loaders[0])[-1][0]
+    with torch.no_grad():
+        features = [model(view).flatten(1) for view in views]
+        z_a, z_b = (model.projection_head(found) for found in features)
+    expected = representation_figures(features[0], z_a, z_b, *((4,) if method == "imsvd" else ()))
+    assert expected.keys() >= VARIABLES or method == "ssl_hsic"
+    for name, value in expected.items():
+        assert trainer.callback_metrics[f"train_{name}"].item() == pytest.approx(value, rel=1e-4, abs=1e-5), name
+
+
+@BOTH
+def test_training_goes_on_as_without_callbacks(method, small_model, loaders, make_trainer, tmp_path):
+    states = []
+    for callbacks in ([], [RepresentationCallback(num_samples=16), KNNCallback(k=5)]):
+        model = small_model(method)
+        make_trainer(max_epochs=2, callbacks=callbacks).fit(model, datamodule=Data(loaders))
+        states.append(model.state_dict())
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_the_interval_counts_epochs_and_the_last_is_always_looked_at(small_model, loaders, make_trainer):
+    seen = []
+
+    class Count(RepresentationCallback):
+        def evaluate(self, trainer, pl_module, features, z_a, z_b):
+            seen.append((trainer.current_epoch, len(features)))
+
+    make_trainer(max_epochs=5, callbacks=[Count(interval=2, num_samples=1000)]).fit(small_model("imsvd"), *loaders)
+    assert seen == [(1, 32), (3, 32), (4, 32)]
+
+
+def test_a_collapse_is_named(small_model, loaders, make_trainer):
+    model = small_model("imsvd")
+    nn.init.zeros_(model.projection_head.layers[-1].weight)
+    model.configure_optimizers = lambda: torch.optim.SGD(model.parameters(), lr=0.0)
+    with pytest.warns(UserWarning, match="The representation has collapsed: uniformity is"):
+        make_trainer(max_epochs=1, callbacks=[RepresentationCallback()]).fit(model, *loaders)
+
+
+def test_the_joint_distribution_is_drawn_for_each_logger(small_model, loaders, make_trainer, tmp_path):
+    class Images(CSVLogger):
+        images = ()
+
+        def log_image(self, key, images, step):
+            self.images = (*self.images, (key, step, len(images)))
+
+    callback = JointDistributionCallback(interval=1, num_samples=16)
+    logger = Images(tmp_path)
+    make_trainer(max_epochs=2, callbacks=[callback], logger=logger).fit(small_model("imsvd"), *loaders)
+    assert logger.images == (("joint_distribution", 4, 1), ("joint_distribution", 8, 1))
+    assert not list(tmp_path.rglob("*.png"))
+
+    make_trainer(max_epochs=2, callbacks=[callback]).fit(small_model("imsvd"), *loaders)
+    written = sorted(tmp_path.rglob("*.png"))
+    assert [path.name for path in written] == ["epoch_0001.png", "epoch_0002.png"]
+    assert np.ptp(matplotlib.image.imread(written[0])[..., :3]) > 0.5
+
+
+def test_the_joint_distribution_reaches_tensorboard(small_model, loaders, make_trainer, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logger = TensorBoardLogger(tmp_path)
+    callbacks = [JointDistributionCallback(interval=1, num_samples=16)]
+    make_trainer(max_epochs=1, callbacks=callbacks, logger=logger).fit(small_model("imsvd"), *loaders)
+    events = EventAccumulator(logger.log_dir)
+    events.Reload()
+    (image,) = events.Images("joint_distribution")
+    assert image.step == 4
+
+
+def test_only_imsvd_has_a_joint_distribution(small_model, loaders, make_trainer):
+    with pytest.raises(ValueError, match="must have an IMSVDLoss among its submodules, SSLHSIC has none"):
+        make_trainer(max_epochs=1, callbacks=[JointDistributionCallback()]).fit(small_model("ssl_hsic"), *loaders)
+
+
+@BOTH
+def test_knn_is_scikit_learns(method, small_model, loaders, make_trainer):
+    model, data = small_model(method), Data(loaders)
+    trainer = make_trainer(callbacks=[KNNCallback(k=5, temperature=0.07)])
+    trainer.validate(model, datamodule=data)
+    model.eval()
+    with torch.no_grad():
+        bank, queries = (
+            torch.cat([model(batch[0]).flatten(1) for batch in loader]).double()
+            for loader in (data.bank_dataloader(), data.val_dataloader())
+        )
+    labels = [sample[1] for sample in loaders[1].dataset]
+    classifier = KNeighborsClassifier(5, metric="cosine", weights=lambda d: np.exp((1 - d) / 0.07))
+    expected = classifier.fit(bank.numpy(), labels).score(queries.numpy(), labels)
+    assert 0 < expected < 1
+    assert trainer.callback_metrics["val_knn_top1"].item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: RepresentationCallback(interval=0), ValueError, "interval must be an int >= 1, got 0"),
+        (lambda: RepresentationCallback(num_samples=1), ValueError, "num_samples must be an int >= 2, got 1"),
+        (lambda: JointDistributionCallback(num_variables=0), ValueError, "num_variables must be an int >= 1"),
+        (lambda: KNNCallback(k=2.0), TypeError, "k must be an int >= 1, got 2.0"),
+        (lambda: KNNCallback(temperature=0), ValueError, "temperature must be a finite number > 0"),
+    ],
+)
+def test_wrong_settings_are_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_what_a_callback_lacks_is_said_before_the_training(small_model, loaders, make_trainer):
+    with pytest.raises(ValueError, match="KNNCallback needs a data module with a method bank_dataloader"):
+        make_trainer(max_epochs=1, callbacks=[KNNCallback()]).fit(small_model("imsvd"), *loaders)
+    with pytest.raises(ValueError, match="k of KNNCallback must be at most the size of the bank, 32, got 33"):
+        make_trainer(callbacks=[KNNCallback(k=33)]).validate(small_model("imsvd"), datamodule=Data(loaders))
+    with pytest.raises(ValueError, match=r"needs a module with a backbone and a projection_head.* has no backbone"):
+        make_trainer(max_epochs=1, callbacks=[RepresentationCallback()]).fit(BoringModel(), *loaders)
+
+
+def test_the_training_data_must_have_an_end(small_model, loaders, make_trainer):
+    class Endless(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            while True:
+                yield loaders[0].dataset[0]
+
+    model = small_model("imsvd")
+    model.make_scheduler = torch.optim.lr_scheduler.ConstantLR
+    trainer = make_trainer(max_steps=2, callbacks=[RepresentationCallback()])
+    with pytest.raises(ValueError, match="must have a length, or the trainer a limit_train_batches"):
+        trainer.fit(model, DataLoader(Endless(), batch_size=8), loaders[1])

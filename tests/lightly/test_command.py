@@ -1,0 +1,338 @@
+"""`imsvd-plugins lightly`: every shipped YAML config, shrunk; two ranks; resuming; wrong input."""
+
+import csv
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from pytorch_lightning import Callback
+
+from imsvd_plugins.lightly.command import main
+
+CONFIGS = sorted((Path(__file__).parents[2] / "lightly_examples" / "configs").glob("*.yaml"))
+CLASSES, BATCH = 10, 4
+SMALL = {
+    "trainer.accelerator": "cpu",
+    "trainer.devices": "1",
+    "trainer.num_nodes": "1",
+    "trainer.strategy": "auto",
+    "trainer.sync_batchnorm": "false",
+    "trainer.max_epochs": "1",
+    "trainer.limit_train_batches": "2",
+    "trainer.limit_val_batches": "1",
+    "trainer.num_sanity_val_steps": "0",
+    "trainer.check_val_every_n_epoch": "1",
+    "trainer.log_every_n_steps": "1",
+    "trainer.enable_progress_bar": "false",
+    "trainer.enable_model_summary": "false",
+    "trainer.logger": "pytorch_lightning.loggers.CSVLogger",
+    "trainer.logger.save_dir": ".",
+    "model.init_args.warmup_epochs": "1",
+    "data.init_args.batch_size_per_device": str(BATCH),
+    "data.init_args.num_workers": "0",
+}
+
+pytestmark = [
+    # A last checkpoint is replaced, as it is meant.
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
+    # The averaged weights are the checkpoint's own; there is nothing more to restore for a validation.
+    pytest.mark.filterwarnings("ignore:You're using the WeightAveraging callback, but loading a checkpoint outside"),
+    # LightningCLI uses what jsonargparse is giving up.
+    pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning"),
+]
+
+
+def options(settings):
+    return [word for key, value in settings.items() for word in (f"--{key}", value)]
+
+
+def jpeg(generator, size):
+    file = io.BytesIO()
+    Image.fromarray(generator.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def image_roots(tmp_path_factory):
+    """Random images in each layout that the data modules read: {data module: root}."""
+    folder = tmp_path_factory.mktemp("images")
+    generator = np.random.default_rng(0)
+    packed = {"classes": [f"class {label}" for label in range(CLASSES)]}
+    for part in ("train", "test"):
+        files = [jpeg(generator, 32) for _ in range(24)]
+        packed[f"{part}_jpeg"] = np.frombuffer(b"".join(files), np.uint8)
+        packed[f"{part}_offsets"] = np.cumsum([0, *map(len, files)])
+        packed[f"{part}_labels"] = np.arange(24) % CLASSES
+    np.savez(folder / "packed.npz", **packed)
+    for part in ("train", "val"):
+        for label in range(CLASSES):
+            of_class = folder / "folders" / part / f"class_{label}"
+            of_class.mkdir(parents=True)
+            for index in range(3):
+                (of_class / f"{index}.jpeg").write_bytes(jpeg(generator, 64))
+    return {"CIFAR10DataModule": folder / "packed.npz", "ImageFolderDataModule": folder / "folders"}
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_a_shipped_config_fits_and_validates(config, image_roots, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    module = yaml.safe_load(config.read_text())["data"]["class_path"].rpartition(".")[2]
+    settings = {**SMALL, "trainer.default_root_dir": str(tmp_path)}
+    if "_imagenet" in config.stem and "nette" not in config.stem:
+        for view in ("1", "2"):  # 224 pixels by default
+            key = f"data.init_args.transform.init_args.view_{view}_transform"
+            settings |= {key: f"lightly.transforms.BYOLView{view}Transform", f"{key}.init_args.input_size": "64"}
+    if module in image_roots:
+        settings["data.init_args.root"] = str(image_roots[module])
+    main(["fit", "--config", str(config), *options(settings)])
+    checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 2
+    assert all(value.isfinite().all() for value in checkpoint["state_dict"].values())
+    metrics = (tmp_path / "lightning_logs" / "version_0" / "metrics.csv").read_text()
+    assert {"train_loss", "train_rankme", "val_online_cls_top1"} <= set(metrics.splitlines()[0].split(","))
+
+    capfd.readouterr()
+    main(["validate", "--config", str(config), *options(settings), "--ckpt_path", "last"])
+    shown = capfd.readouterr().out
+    assert "val_online_cls_top1" in shown
+    assert ("val_knn_top1" in shown) == ("KNNCallback" in config.read_text())
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "batch", "bins", "width"),
+    [("imsvd_cifar10", 800, 512, 32, 1024), ("imsvd_imagenet", 100, 2048, None, None)],
+)
+def test_the_papers_recipes(name, epochs, batch, bins, width):
+    """What the module's own defaults do not say; those are held to the papers by test_modules.py."""
+    (path,) = (path for path in CONFIGS if path.stem == name)
+    config = yaml.safe_load(path.read_text())
+    trainer, model = config["trainer"], config["model"].get("init_args", {})
+    devices = trainer["devices"] * trainer.get("num_nodes", 1)
+    assert trainer["max_epochs"] == epochs
+    assert devices * config["data"]["init_args"]["batch_size_per_device"] == batch
+    if bins is None:
+        assert model == {}
+        return
+    assert model["criterion"]["init_args"]["num_bins"] == bins
+    head = model["projection_head"]["init_args"]
+    assert head == {"input_dim": 512, "hidden_dim": width, "output_dim": width, "num_layers": 3}
+    sgd = {"lr": 0.1 * batch / 256, "momentum": 0.9, "weight_decay": 5e-4}
+    assert model["optimizer"] == {"class_path": "torch.optim.SGD", "init_args": sgd}
+    assert model["warmup_epochs"] == 10
+    assert model["decay_norms_and_biases"]
+
+
+def test_ssl_hsic_on_imagenet_is_the_papers():
+    (path,) = (path for path in CONFIGS if path.stem == "ssl_hsic_imagenet")
+    config = yaml.safe_load(path.read_text())
+    trainer = config["trainer"]
+    assert "init_args" not in config["model"]
+    assert trainer["max_epochs"] == 1000
+    assert trainer["devices"] * trainer["num_nodes"] * config["data"]["init_args"]["batch_size_per_device"] == 4096
+    (average,) = (entry for entry in trainer["callbacks"] if entry["class_path"].endswith("EMAWeightAveraging"))
+    assert average["init_args"] == {"decay": 0.999}
+
+
+DIGITS = next(path for path in CONFIGS if path.stem == "imsvd_digits")
+
+
+def test_an_interrupted_training_goes_on_from_its_last_checkpoint(tmp_path, monkeypatch):
+    def interrupt(self, trainer, model):
+        if trainer.current_epoch == 1:
+            raise RuntimeError("power cut")
+
+    monkeypatch.chdir(tmp_path)
+    settings = {**SMALL, "trainer.default_root_dir": str(tmp_path), "trainer.max_epochs": "2"}
+    command = ["fit", "--config", str(DIGITS), *options(settings), "--ckpt_path", "last"]
+    monkeypatch.setattr(Callback, "on_train_epoch_start", interrupt)
+    with pytest.warns(UserWarning, match="no last checkpoint"), pytest.raises(RuntimeError, match="power cut"):
+        main(command)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
+    main(command)
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 4
+
+
+def test_print_config_gives_a_whole_config(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(DIGITS), "--print_config"])
+    assert stop.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["model"]["init_args"]["criterion"]["init_args"]["num_bins"] == 16
+    assert printed["trainer"]["accumulate_grad_batches"] == 1  # a default that the file leaves out
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--model.init_args.criterion.init_args.num_bin", "3"], "num_bin"),
+        (["--model.init_args.criterion.init_args.num_bins", "many"], "many"),
+        (["--trainer.max_epoks", "3"], "max_epoks"),
+        (["--model.class_path", "imsvd_plugins.lightly.IMSVDD"], "IMSVDD"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_before_anything_runs(words, named, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(DIGITS), *words])
+    assert stop.value.code == 2
+    assert named in capsys.readouterr().err
+
+
+def test_bins_that_do_not_divide_the_head_are_refused_before_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = {**SMALL, "model.init_args.criterion.init_args.num_bins": "17"}
+    with pytest.raises(
+        ValueError, match="num_bins must divide the projector's output dimension D = 512, got num_bins = 17"
+    ):
+        main(["fit", "--config", str(DIGITS), *options(settings)])
+
+
+# A normalisation without batch statistics and views without chance: what each rank computes is then a part of what one
+# process computes. The kernel's scale climbs by each rank's own pairs of rows, and so is held.
+PARTS = """
+import torch
+from lightly.models.modules.heads import ProjectionHead
+from pytorch_lightning import LightningDataModule
+from torch import nn
+from torch.utils.data import DataLoader, DistributedSampler
+
+from imsvd_plugins.lightly import HSICPredictionHead, HSICProjectionHead, IMSVDProjectionHead
+
+
+class Backbone(nn.Sequential):
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        super().__init__(nn.Conv2d(3, 8, 3, stride=2), nn.GroupNorm(2, 8), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+
+
+def without_batch_norm(head):
+    torch.manual_seed(1)
+    ProjectionHead.__init__(head, [(8, 16, None, nn.ReLU()), (16, 8, None, None)])
+
+
+class ImsvdHead(IMSVDProjectionHead):
+    __init__ = without_batch_norm
+
+
+class HsicHead(HSICProjectionHead):
+    __init__ = without_batch_norm
+
+
+class HsicPredictor(HSICPredictionHead):
+    __init__ = without_batch_norm
+
+
+class Data(LightningDataModule):
+    num_classes = 5
+
+    def __init__(self, batch_size_per_device: int = 8) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        images = torch.rand(160, 3, 12, 12, generator=generator)
+        views = images + 0.2 * torch.randn(2, *images.shape, generator=generator)
+        self.data = [([a, b], index % 5) for index, (a, b) in enumerate(zip(*views))]
+        self.batch_size_per_device = batch_size_per_device
+
+    def train_dataloader(self):
+        # In its order: Lightning's own would shuffle, and on two ranks alone.
+        sampler = DistributedSampler(self.data, self.trainer.world_size, self.trainer.global_rank, shuffle=False)
+        return DataLoader(self.data, self.batch_size_per_device, sampler=sampler)
+
+    def val_dataloader(self):
+        return DataLoader([(views[1], label) for views, label in self.data], 16)
+
+    def bank_dataloader(self):
+        return DataLoader([(views[0], label) for views, label in self.data[:151]], 16)
+"""
+MODELS = {
+    "imsvd": """
+  class_path: imsvd_plugins.lightly.IMSVD
+  init_args:
+    projection_head: {class_path: parts.ImsvdHead}
+    criterion: {class_path: imsvd_plugins.lightly.IMSVDLoss, init_args: {num_bins: 4, gather_distributed: true}}
+""",
+    "ssl_hsic": """
+  class_path: imsvd_plugins.lightly.SSLHSIC
+  init_args:
+    projection_head: {class_path: parts.HsicHead}
+    prediction_head: {class_path: parts.HsicPredictor}
+    criterion:
+      class_path: imsvd_plugins.lightly.HSICLoss
+      init_args: {num_features: 32, learn_scale: false, gather_distributed: true}
+""",
+}
+RUN = """
+trainer:
+  accelerator: cpu
+  max_steps: 10
+  use_distributed_sampler: false
+  logger: {{class_path: pytorch_lightning.loggers.CSVLogger, init_args: {{save_dir: ., name: ""}}}}
+  log_every_n_steps: 1
+  num_sanity_val_steps: 0
+  enable_progress_bar: false
+  enable_model_summary: false
+  callbacks:
+    - class_path: imsvd_plugins.lightly.RepresentationCallback
+    - class_path: imsvd_plugins.lightly.KNNCallback
+model:{model}    backbone: {{class_path: parts.Backbone}}
+    warmup_epochs: 0
+    optimizer: {{class_path: torch.optim.SGD, init_args: {{lr: 0.1, momentum: 0.9}}}}
+    lr_scheduler: {{class_path: torch.optim.lr_scheduler.StepLR, init_args: {{step_size: 100}}}}
+data:
+  class_path: parts.Data
+"""
+
+
+@pytest.mark.parametrize("method", MODELS)
+def test_two_ranks_train_as_one_process_with_the_doubled_batch(method, tmp_path):
+    (tmp_path / "parts.py").write_text(PARTS)
+    (tmp_path / "run.yaml").write_text(RUN.format(model=MODELS[method]))
+    states, figures = {}, {}
+    for devices in (1, 2):
+        root = tmp_path / f"{devices}_devices"
+        settings = {
+            "trainer.devices": str(devices),
+            "trainer.strategy": "ddp" if devices > 1 else "auto",
+            "trainer.default_root_dir": str(root),
+            "trainer.logger.init_args.save_dir": str(root),
+            "data.init_args.batch_size_per_device": str(16 // devices),
+        }
+        words = ["lightly", "fit", "--config", "run.yaml", *options(settings)]
+        finished = subprocess.run(
+            # By the installed command's own file: the launcher starts the other rank with it again.
+            [sys.executable, str(Path(sys.executable).with_name("imsvd-plugins")), *words],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert finished.returncode == 0, finished.stderr
+        checkpoint = torch.load(root / "checkpoints" / "last.ckpt", weights_only=True)
+        assert checkpoint["global_step"] == 10
+        states[devices] = checkpoint["state_dict"]
+        with (root / "version_0" / "metrics.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        figures[devices] = {
+            key: float(row[key]) for row in rows for key in row if row[key] and not key.startswith("train_online")
+        }
+    trained = [name for name, value in states[1].items() if name.startswith(("backbone", "projection_head"))]
+    assert trained
+    for name in trained:
+        torch.testing.assert_close(states[2][name], states[1][name], rtol=1e-5, atol=1e-6)
+    # What a user reads too, from a bank of 151 images that do not come out even.
+    assert {"val_knn_top1", "train_rankme", "train_uniformity", "train_loss"} <= figures[1].keys()
+    # The two trainings' features differ in the last digits, which may tip one image's vote.
+    votes = [figures[devices].pop("val_knn_top1") for devices in (1, 2)]
+    assert votes[1] == pytest.approx(votes[0], abs=1.01 / 160)
+    assert figures[2] == pytest.approx(figures[1], rel=1e-4, abs=1e-6)
