@@ -12,6 +12,7 @@ _TIMES = "\N{MULTIPLICATION SIGN}"
 # What the tests in tests/openmmlab/test_configs.py do with a config of each kind.
 STATUS = {
     "pretraining": "builds; trains two iterations, shrunk",
+    "kNN": "builds; evaluates, shrunk",
     "evaluation": "builds; trains two iterations and evaluates, shrunk",
     "dense": "compiled, and the keys it sets are checked",
 }
@@ -35,6 +36,8 @@ def kind(path: Path) -> str:
     """Which of the kinds in :data:`STATUS` a config is."""
     if host(path):
         return "dense"
+    if "-knn_" in path.stem:
+        return "kNN"
     return "evaluation" if "benchmarks" in path.parts else "pretraining"
 
 
@@ -63,13 +66,18 @@ def summary(path: Path) -> str:
 def _row(path: Path) -> str:
     which = kind(path)
     length = "its base's"
-    if which != "dense":
+    if which == "kNN":
+        length = f"none {_TIMES} {batch(path)}"
+    elif which != "dense":
         length = f"{epochs(path)} {_TIMES} {batch(path)}"
     status = STATUS[which]
     if host(path):
-        status += f" ({host(path)} is not among the tests' packages)"
+        # What tests/openmmlab/test_dense_configs.py shows, in the environment of tests/dense_configs.sh.
+        status += f"; with {host(path)} it builds, takes the weights, trains a step and predicts"
     elif "digits" in path.stem and which == "pretraining":
         status = "trained to the end by `imsvd-plugins demo`"
+    elif "digits" in path.stem and which == "kNN":
+        status = "evaluates a checkpoint, as scikit-learn does"
     return f"| [{path.stem}]({path.relative_to(CONFIGS).as_posix()}) | {summary(path)} | {length} | {status} |"
 
 

@@ -68,14 +68,14 @@ def variable_figures(z_a: Tensor, z_b: Tensor, num_bins: int, temperature: float
     """
     z_a, z_b = check_views([z_a, z_b], gather_distributed=False)
     check_num_bins(num_bins, z_a.shape[1])
-    p_a, p_b = (discretize(z, num_bins, temperature) for z in (z_a, z_b))
+    p_a, p_b = discretize([z_a, z_b], num_bins, temperature)
     num_samples, num_variables = p_a.shape[:2]
     entropies = torch.stack([_entropy(p.mean(dim=0)) for p in (p_a, p_b)])
     used = torch.stack([one_hot(p.argmax(dim=-1), num_bins).amax(dim=0) for p in (p_a, p_b)]).amax(dim=0)
     joint, shared = 0.0, 0.0
     if num_variables > 1:
         flat_a, flat_b = p_a.flatten(1), p_b.flatten(1)
-        joint = -float(joint_entropy(flat_a, flat_b, num_bins, [num_samples], 0, 0, with_grad=False).off_diagonal)
+        joint = -float(joint_entropy(flat_a, flat_b, num_bins, num_samples, 0, 0, with_grad=False).off_diagonal)
         shared = max(0.0, float(entropies.mean(dim=1).sum()) - joint)  # rounding may leave less than nothing
     return VariableFigures(
         variable_entropy=float(entropies.mean()) / math.log(num_bins),

@@ -1,6 +1,7 @@
 """IMSVD: Information-Maximized Soft Variable Discretization (Niu et al. 2025, arXiv 2501.03469)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from torch.autograd import Function
 from imsvd_plugins.distributed import all_reduce_sum, batch_sizes, world_size
 from imsvd_plugins.functional._checks import check_gather_distributed, check_non_negative, check_positive, check_views
 from imsvd_plugins.functional.discretization import check_num_bins, chunk_rows, discretization_gradient_, discretize
-from imsvd_plugins.functional.joint_entropy import joint_entropy
+from imsvd_plugins.functional.joint_entropy import JointEntropy, joint_entropy
 from imsvd_plugins.functional.row_division import divided_joint_entropy
 from imsvd_plugins.functional.view_pairs import stack_pairs, unstack_gradients
 
@@ -130,15 +131,18 @@ class _IMSVD(Function):
         ranks, num_views = world_size() if gather else 1, len(z_views)
         sizes = batch_sizes(z_views[0]) if ranks > 1 else [len(z_views[0])]
 
-        p_views = [discretize(z, num_bins, temperature) for z in z_views]
-        form = divided_joint_entropy if ranks > 1 else joint_entropy
-        stacked = stack_pairs([p.flatten(1) for p in p_views])
-        stacked_sizes = [(num_views - 1) * size for size in sizes]
-        joint = form(*stacked, num_bins, stacked_sizes, w_dia, w_off, with_grad=with_grad)
+        p_views = discretize(z_views, num_bins, temperature)
+        # Each of the pairs of views is a sample of its own.
+        num_pairs = num_views * (num_views - 1) // 2
+        form: Callable[..., JointEntropy] = joint_entropy
+        if ranks > 1:
+            form = partial(divided_joint_entropy, rows=[(num_views - 1) * size for size in sizes])
+        stacked = stack_pairs(p_views.flatten(2))
+        joint = form(*stacked, num_bins, num_pairs * sum(sizes), w_dia, w_off, with_grad=with_grad)
         gradients = None if joint.gradients is None else unstack_gradients(joint.gradients, num_views)
 
         # Of the mean over all samples, variables and pairs of views.
-        share = 2 / (num_views * (num_views - 1) * sum(sizes) * p_views[0].shape[1])
+        share = 1 / (num_pairs * sum(sizes) * p_views.shape[2])
         agreements = []
         for (a, p_a), (b, p_b) in combinations(enumerate(p_views), 2):
             agreements.append(_agreement(p_a, p_b))

@@ -43,7 +43,7 @@ def joint_entropy(
     p_a: Tensor,
     p_b: Tensor,
     num_bins: int,
-    sizes: list[int],
+    num_samples: int,
     diagonal_weight: float,
     off_diagonal_weight: float,
     *,
@@ -56,7 +56,7 @@ def joint_entropy(
         p_a: Probabilities ``(n, R)`` of the variables whose rows these are, in one view.
         p_b: Probabilities ``(n, D)`` of all variables, in the other view.
         num_bins: Bins ``K`` of a variable; divides ``R`` and ``D``.
-        sizes: Batch sizes of the ranks, whose sum is ``N``; rows of zeros may make ``n`` larger.
+        num_samples: ``N``. Rows of zeros may make ``n`` larger, sums of several views in a row smaller.
         diagonal_weight: Weight of the diagonal term in the gradient.
         off_diagonal_weight: Weight of the off-diagonal term in the gradient.
         with_grad: Whether the gradient is wanted.
@@ -66,12 +66,12 @@ def joint_entropy(
         The terms and the gradients.
     """
     num_rows, dim = p_a.shape[1], p_b.shape[1]
-    num_variables, samples = dim // num_bins, sum(sizes)
+    num_variables = dim // num_bins
     diagonal_share = 1 / num_variables
     off_diagonal_share = 1 / (num_variables * (num_variables - 1)) if num_variables > 1 else 0.0
     tile_bytes = MAX_TILE_BYTES
     if p_b.device.type == "cpu":
-        tile_bytes = min(tile_bytes, max(_MIN_TILE_BYTES, p_b.nbytes))
+        tile_bytes = min(tile_bytes, max(_MIN_TILE_BYTES, 2 * p_b.nbytes))
     tile_rows = max(1, tile_bytes // (dim * p_a.element_size()))
     memory = p_a.new_empty(min(tile_rows, num_rows) * dim)
     gradients = (torch.empty_like(p_a), torch.zeros_like(p_b)) if with_grad else None
@@ -81,7 +81,7 @@ def joint_entropy(
         rows = stop - start
         p_tile = p_a[:, start:stop]
         tile = memory[: rows * dim].view(rows, dim)
-        torch.addmm(tile, p_tile.T, p_b, beta=0, alpha=1 / samples, out=tile)
+        torch.addmm(tile, p_tile.T, p_b, beta=0, alpha=1 / num_samples, out=tile)
 
         # What lies on the diagonal, before the gradient takes the place of the joint distribution.
         columns = range(first_variable + variables.start, first_variable + variables.stop)
@@ -100,8 +100,8 @@ def joint_entropy(
         blocks.zero_()
         diagonal_view.copy_((marginals.log() + 1) * (diagonal_weight * diagonal_share))
         grad_a, grad_b = gradients[0][:, start:stop], gradients[1]
-        torch.addmm(grad_a, p_b, tile.T, beta=0, alpha=1 / samples, out=grad_a)
-        torch.addmm(grad_b, p_tile, tile, alpha=1 / samples, out=grad_b)
+        torch.addmm(grad_a, p_b, tile.T, beta=0, alpha=1 / num_samples, out=grad_a)
+        torch.addmm(grad_b, p_tile, tile, alpha=1 / num_samples, out=grad_b)
 
     return JointEntropy(
         torch.stack(diagonal).sum() * diagonal_share, torch.stack(off_diagonal).sum() * off_diagonal_share, gradients

@@ -13,11 +13,12 @@ def divided_joint_entropy(
     p_a: Tensor,
     p_b: Tensor,
     num_bins: int,
-    sizes: list[int],
+    num_samples: int,
     diagonal_weight: float,
     off_diagonal_weight: float,
     *,
     with_grad: bool,
+    rows: list[int],
 ) -> JointEntropy:
     """:func:`joint_entropy` of the global batch, in which each rank forms the rows of its share of the variables.
 
@@ -25,20 +26,21 @@ def divided_joint_entropy(
     travel back. The ranks' batches may differ in size, and the number of ranks need not divide that of variables.
 
     Args:
-        p_a: Probabilities ``(N, D)`` of this rank's samples in one view.
+        p_a: Probabilities ``(n, D)`` of this rank's samples in one view.
         p_b: The same in the other view.
         num_bins: Bins ``K`` of a variable.
-        sizes: Batch sizes ``N`` of all ranks.
+        num_samples: ``N`` of all ranks together.
         diagonal_weight: Weight of the diagonal term in the gradient.
         off_diagonal_weight: Weight of the off-diagonal term in the gradient.
         with_grad: Whether the gradient is wanted; the same on all ranks.
+        rows: Each rank's ``n``.
 
     Returns:
         This rank's part of the terms, and the whole gradient of the global terms in this rank's samples.
     """
-    ranks, rank, num_samples = len(sizes), dist.get_rank(), len(p_a)
+    ranks, rank = len(rows), dist.get_rank()
     # Rows of zeros fill up the smaller batches: they add nothing to a product, and every collective takes equal sizes.
-    p_a, p_b = (torch.nn.functional.pad(p, (0, 0, 0, max(sizes) - num_samples)) for p in (p_a, p_b))
+    p_a, p_b = (torch.nn.functional.pad(p, (0, 0, 0, max(rows) - rows[rank])) for p in (p_a, p_b))
     num_variables = p_a.shape[1] // num_bins
     bounds = [num_variables * r // ranks for r in range(ranks + 1)]
     widths = [(stop - start) * num_bins for start, stop in pairwise(bounds)]
@@ -49,7 +51,7 @@ def divided_joint_entropy(
         _columns_to_ranks(p_a, widths),
         gathered,
         num_bins,
-        sizes,
+        num_samples,
         diagonal_weight,
         off_diagonal_weight,
         with_grad=with_grad,
@@ -60,7 +62,7 @@ def divided_joint_entropy(
     grad_b = torch.empty_like(p_b)
     dist.reduce_scatter_tensor(grad_b, own.gradients[1])
     grad_a = _columns_from_ranks(own.gradients[0], widths)
-    return own._replace(gradients=(grad_a[:num_samples], grad_b[:num_samples]))
+    return own._replace(gradients=(grad_a[: rows[rank]], grad_b[: rows[rank]]))
 
 
 def _columns_to_ranks(x: Tensor, widths: list[int]) -> Tensor:

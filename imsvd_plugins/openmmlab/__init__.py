@@ -20,10 +20,11 @@ from imsvd_plugins.openmmlab.cpu import CPUDistributedDataParallel
 from imsvd_plugins.openmmlab.datasets import Digits
 from imsvd_plugins.openmmlab.heads import HSICHead, IMSVDHead
 from imsvd_plugins.openmmlab.hooks import KNNEvalHook
+from imsvd_plugins.openmmlab.loops import KNNLoop
 from imsvd_plugins.openmmlab.probe import OnlineProbeHook
 from imsvd_plugins.openmmlab.representation import RepresentationHook
 from imsvd_plugins.openmmlab.resume import ExactResumeHook
-from imsvd_plugins.registry import DATASETS, HOOKS, MODEL_WRAPPERS, MODELS
+from imsvd_plugins.registry import DATASETS, HOOKS, MODEL_WRAPPERS, MODELS, NODES
 
 __all__ = [
     "IMSVD",
@@ -36,6 +37,7 @@ __all__ = [
     "IMSVDHead",
     "IMSVDLoss",
     "KNNEvalHook",
+    "KNNLoop",
     "OnlineProbeHook",
     "RepresentationHook",
 ]
@@ -45,6 +47,7 @@ for _node, _classes in {
     MODEL_WRAPPERS: (CPUDistributedDataParallel,),
     DATASETS: (Digits,),
     HOOKS: (ExactResumeHook, KNNEvalHook, OnlineProbeHook, RepresentationHook),
+    NODES["LOOPS"]: (KNNLoop,),
 }.items():
     # mmpretrain registers its own names first: registering a name twice is an error, and its own have precedence.
     _node.fallback.import_from_location()

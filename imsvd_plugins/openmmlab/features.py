@@ -21,7 +21,7 @@ def extract_features(model: Any, dataloader: DataLoader[Any], name: str) -> tupl
     """Features and labels of all that a data loader gives, by the model's own ``extract_feat``.
 
     Args:
-        model: An mmpretrain self-supervised model, in the mode in which it shall compute.
+        model: A model of mmpretrain's, self-supervised or a classifier, in the mode in which it shall compute.
         dataloader: Gives batches ``dict(inputs, data_samples)``, with one view of each image and its ``gt_label``.
         name: What the images are called in the progress bar or, where there is no terminal, in the log.
 

@@ -1,17 +1,14 @@
 """Evaluation during pretraining."""
 
-import copy
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from imsvd_plugins.openmmlab.evaluation import bare_model, evaluation_mode, random_state_kept, report
-from imsvd_plugins.openmmlab.features import extract_features
-from imsvd_plugins.openmmlab.knn import knn_accuracy
+from imsvd_plugins.openmmlab.knn_evaluation import KNNEvaluation
 
 
 class KNNEvalHook(Hook):
@@ -44,26 +41,15 @@ class KNNEvalHook(Hook):
         k: int | Sequence[int] = 20,
         temperature: float = 0.07,
     ) -> None:
-        for key, config in (("train_dataloader", train_dataloader), ("test_dataloader", test_dataloader)):
-            if not isinstance(config, dict):
-                raise TypeError(f"{key} of KNNEvalHook must be a data loader's config, got {config!r}.")
-        self.k = list(k) if isinstance(k, Sequence) else [k]
-        if not self.k:
-            raise ValueError("k of KNNEvalHook must be an int >= 1 or several, got none.")
-        for key, number in (("interval", interval), *(("k", number) for number in self.k)):
-            if not isinstance(number, int) or number < 1:
-                raise ValueError(f"{key} of KNNEvalHook must be an int >= 1, got {number!r}.")
-        if not temperature > 0:
-            raise ValueError(f"temperature of KNNEvalHook must be > 0, got {temperature!r}.")
-        self._configs = {"train_dataloader": train_dataloader, "test_dataloader": test_dataloader}
+        self._evaluation = KNNEvaluation("KNNEvalHook", train_dataloader, test_dataloader, k, temperature)
+        if not isinstance(interval, int) or interval < 1:
+            raise ValueError(f"interval of KNNEvalHook must be an int >= 1, got {interval!r}.")
         self.interval = interval
-        self.temperature = temperature
 
     def before_train(self, runner: Runner) -> None:
         """Build the data loaders."""
         with random_state_kept():
-            self._train = self._build(runner, "train_dataloader", at_least=max(*self.k, get_world_size()))
-            self._test = self._build(runner, "test_dataloader", at_least=get_world_size())
+            self._evaluation.build(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Evaluate, on all ranks together."""
@@ -72,22 +58,5 @@ class KNNEvalHook(Hook):
         start = time.monotonic()
         model = bare_model(runner)
         with random_state_kept(), evaluation_mode(model):
-            bank = extract_features(model, self._train, "train_dataloader of KNNEvalHook")
-            queries = extract_features(model, self._test, "test_dataloader of KNNEvalHook")
-            shares = knn_accuracy(*bank, *queries, k=self.k, temperature=self.temperature)
-        top1 = {"knn_top1" if len(shares) == 1 else f"knn_top1_k{k}": 100 * share for k, share in shares.items()}
+            top1 = self._evaluation.accuracies(model)
         report(runner, "knn", top1, time.monotonic() - start)
-
-    def _build(self, runner: Runner, key: str, at_least: int) -> Any:
-        config = copy.deepcopy(self._configs[key])
-        # One by one: update() of mmengine's configs would mix the new dicts with the old.
-        config["sampler"] = {"type": "DefaultSampler", "shuffle": False, "round_up": False}
-        config["drop_last"] = False
-        config["collate_fn"] = {"type": "default_collate"}
-        dataloader = runner.build_dataloader(config, seed=runner.seed)
-        if len(dataloader.dataset) < at_least:
-            raise ValueError(
-                f"{key} of KNNEvalHook must have at least {at_least} images (k = {max(self.k)}, "
-                f"{get_world_size()} processes), got {len(dataloader.dataset)}."
-            )
-        return dataloader

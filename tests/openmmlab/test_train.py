@@ -1,4 +1,4 @@
-"""`imsvd-plugins train`: the config's name, and mmpretrain's own tool."""
+"""`imsvd-plugins train` and `test`: the config's name, and mmpretrain's own tool."""
 
 import gc
 import json
@@ -69,6 +69,12 @@ class TestHandingOn:
         assert argv == [str(train.resolve_config(IMSVD)), "--work-dir", "here", "--resume", "--cfg-options", "a=1"]
         assert sys.argv == before
 
+    def test_the_test_tool_gets_the_checkpoint_too(self, tool):
+        train.main([IMSVD, "epoch_1.pth", "--out", "here"], tool="test")
+        [(path, argv)] = tool
+        assert path.parts[-4:] == ("mmpretrain", ".mim", "tools", "test.py")
+        assert argv == [str(train.resolve_config(IMSVD)), "epoch_1.pth", "--out", "here"]
+
     def test_a_launchers_own_option_may_stand_in_front(self, tool):
         train.main(["--local-rank=0", IMSVD])
         assert tool[0][1] == ["--local-rank=0", str(train.resolve_config(IMSVD))]
@@ -115,7 +121,7 @@ class TestSeveralCPUProcesses:
         seen, alive = [], []
         monkeypatch.setattr(train.dist, "init_process_group", seen.append)
         monkeypatch.setattr(train.dist, "destroy_process_group", lambda: seen.append(alive[0]()))
-        monkeypatch.setattr(train, "_run_tool", lambda argv: alive.append(weakref.ref(Runner())))
+        monkeypatch.setattr(train, "_run_tool", lambda tool, argv: alive.append(weakref.ref(Runner())))
         gc.disable()
         try:
             train.main([IMSVD, "--launcher", "pytorch"])
