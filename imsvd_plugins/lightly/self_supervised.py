@@ -1,0 +1,121 @@
+"""What both methods' LightningModules share: backbone, online linear classifier, optimizer and its schedule."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from lightly.models.modules.heads import ProjectionHead
+from lightly.models.utils import get_weight_decay_parameters
+from lightly.utils.benchmarking import OnlineLinearClassifier
+from lightly.utils.lars import LARS
+from lightly.utils.scheduler import CosineWarmupScheduler
+from pytorch_lightning import LightningModule
+from pytorch_lightning.utilities import rank_zero_warn
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from imsvd_plugins.functional import HSICTerms, IMSVDTerms
+from imsvd_plugins.lightly.backbones import ResNet
+
+Batch = Sequence[Any]  # views, labels and, from a LightlyDataset, file names
+MakeOptimizer = Callable[[Any], Optimizer]  # from parameter groups
+MakeScheduler = Callable[[Optimizer], LRScheduler]
+
+
+class SelfSupervisedModule(LightningModule):
+    """A method in the form of Lightly's ImageNet benchmark; the arguments are explained at the methods."""
+
+    method: ClassVar[str]
+    learning_rate: ClassVar[float]  # peak, at a global batch of 256
+
+    def __init__(
+        self,
+        batch_size_per_device: int,
+        num_classes: int,
+        backbone: nn.Module | None,
+        projection_head: ProjectionHead,
+        warmup_epochs: int,
+        optimizer: MakeOptimizer | None,
+        decay_norms_and_biases: bool,
+        lr_scheduler: MakeScheduler | None,
+    ) -> None:
+        super().__init__()
+        self.batch_size_per_device = batch_size_per_device
+        self.warmup_epochs = warmup_epochs
+        self.make_optimizer = optimizer
+        self.decay_norms_and_biases = decay_norms_and_biases
+        self.make_scheduler = lr_scheduler
+        self.backbone = ResNet(50) if backbone is None else backbone
+        self.projection_head = projection_head
+        self.online_classifier = OnlineLinearClassifier(
+            feature_dim=projection_head.layers[0].in_features, num_classes=num_classes
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of images."""
+        features: Tensor = self.backbone(x)
+        return features
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Score the online classifier on labelled images."""
+        images, targets = batch[0], batch[1]
+        features = self(images).flatten(start_dim=1)
+        loss, log = self.online_classifier.validation_step((features, targets), batch_idx)
+        self.log_dict(log, prog_bar=True, sync_dist=True, batch_size=len(targets))
+        return loss  # type: ignore[no-any-return]
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer and its schedule; the online classifier has no weight decay."""
+        params, params_no_weight_decay = get_weight_decay_parameters(
+            self.trained_networks(),
+            decay_norm=self.decay_norms_and_biases,
+            decay_bias=self.decay_norms_and_biases,
+        )
+        groups = [
+            {"name": self.method, "params": params},
+            # Lightly's LARS adapts nothing that has no weight decay.
+            {"name": f"{self.method}_no_weight_decay", "params": params_no_weight_decay, "weight_decay": 0.0},
+            {"name": "online_classifier", "params": self.online_classifier.parameters(), "weight_decay": 0.0},
+        ]
+        if self.make_optimizer is not None:
+            optimizer = self.make_optimizer(groups)
+        else:
+            learning_rate = self.learning_rate * self.batch_size_per_device * self.trainer.world_size / 256
+            optimizer = LARS(groups, lr=learning_rate, momentum=0.9, weight_decay=1e-6)
+        if self.make_scheduler is not None:
+            return [optimizer], [self.make_scheduler(optimizer)]
+        return [optimizer], [{"scheduler": self._warmup_and_cosine(optimizer), "interval": "step"}]
+
+    def _warmup_and_cosine(self, optimizer: Optimizer) -> LRScheduler:
+        """Linear warm-up, and cosine to 0.001 of the peak at the last step."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        if math.isinf(self.trainer.num_training_batches):
+            raise ValueError(
+                f"warmup_epochs = {self.warmup_epochs} needs epochs of a known length: give the training data loader a "
+                "length, the trainer a limit_train_batches, or the model an lr_scheduler."
+            )
+        steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+        warmup = self.warmup_epochs * steps_per_epoch
+        if warmup > steps:
+            rank_zero_warn(
+                f"warmup_epochs = {self.warmup_epochs} is longer than the training, {steps / steps_per_epoch:g} "
+                "epochs: the learning rate rises through all of it."
+            )
+        scheduler: LRScheduler = CosineWarmupScheduler(optimizer, warmup_epochs=min(warmup, steps), max_epochs=steps)
+        return scheduler
+
+    def trained_networks(self) -> list[nn.Module]:
+        """What the optimizer trains beside the online classifier."""
+        return [self.backbone, self.projection_head]
+
+    def log_and_total(self, terms: IMSVDTerms | HSICTerms, features: Tensor, targets: Tensor, batch_idx: int) -> Tensor:
+        """Log the terms and train the online classifier, from whose loss no gradient reaches the backbone."""
+        settings: dict[str, Any] = {"sync_dist": True, "batch_size": len(targets)}
+        log = {f"train_{name}": value for name, value in terms._asdict().items()}
+        self.log("train_loss", log.pop("train_loss"), prog_bar=True, **settings)
+        self.log_dict(log, **settings)
+        classifier_loss, classifier_log = self.online_classifier.training_step((features.detach(), targets), batch_idx)
+        self.log_dict(classifier_log, **settings)
+        total: Tensor = terms.loss + classifier_loss
+        return total
