@@ -53,7 +53,7 @@ def test_the_automatic_learning_rate_follows_the_batch_of_all_devices(small, run
 
 def test_slurm_arguments_reach_mmpretrains_tool_as_they_are(monkeypatch):
     seen = []
-    monkeypatch.setattr(train, "_run_tool", seen.append)
+    monkeypatch.setattr(train, "_run_tool", lambda tool, argv: seen.append((tool, argv)))
     options = ["--launcher", "slurm", "--work-dir", "here", "--cfg-options", "env_cfg.dist_cfg.port=29501"]
     train.main([IMSVD, *options])
-    assert seen == [[str(train.resolve_config(IMSVD)), *options]]
+    assert seen == [("train", [str(train.resolve_config(IMSVD)), *options])]
