@@ -22,7 +22,7 @@ from torch import Tensor
 MAX_TILE_BYTES = 64 * 2**20
 _MIN_TILE_BYTES = 16 * 2**20
 # Elements of a tile that stay in a processor's cache.
-_CACHED = 2**18
+_CACHED = 2**19
 
 
 class JointEntropy(NamedTuple):
