@@ -36,22 +36,21 @@ class KNNCallback(Callback):
         self.temperature = temperature
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse a data module without a bank, before work is lost."""
+        """Refuse a data module without a bank, or with too small a one, before work is lost."""
         if not hasattr(getattr(trainer, "datamodule", None), "bank_dataloader"):
             raise ValueError(
                 "KNNCallback needs a data module with a method bank_dataloader() that gives the labelled training "
                 "images as an evaluation sees them, such as imsvd_plugins.lightly.data's."
             )
+        size = len(trainer.datamodule.bank_dataloader().dataset)  # type: ignore[attr-defined]
+        if size < self.k:
+            raise ValueError(f"k of KNNCallback must be at most the size of the bank, {size}, got {self.k}.")
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fill the bank."""
         if trainer.sanity_checking:
             return
         self._bank, self._labels = self._features(trainer, pl_module, trainer.datamodule.bank_dataloader())  # type: ignore[attr-defined]
-        if len(self._labels) < self.k:
-            raise ValueError(
-                f"k of KNNCallback must be at most the size of the bank, {len(self._labels)}, got {self.k}."
-            )
 
     @torch.no_grad()
     def on_validation_batch_end(
@@ -66,8 +65,8 @@ class KNNCallback(Callback):
         """Let the bank vote on a batch."""
         if trainer.sanity_checking:
             return
-        images, labels = batch[0], batch[1]
-        features = normalize(pl_module(images).flatten(start_dim=1).float(), dim=1)
+        labels = batch[1]
+        features = _features_of(trainer, pl_module, batch[0])
         num_classes = int(self._labels.max()) + 1
         predicted = knn_predict(features, self._bank, self._labels, num_classes, self.k, self.temperature)
         top1 = mean_topk_accuracy(predicted, labels, k=(1,))[1]
@@ -92,11 +91,16 @@ class KNNCallback(Callback):
             )
         features, labels = [], []
         for images, targets, *_ in loader:
-            with trainer.precision_plugin.forward_context():
-                found = pl_module(images.to(pl_module.device))
-            features.append(normalize(found.flatten(start_dim=1).float(), dim=1))
+            features.append(_features_of(trainer, pl_module, images.to(pl_module.device)))
             labels.append(targets.to(pl_module.device))
         return _in_order(trainer, pl_module, features, dataset).T, _in_order(trainer, pl_module, labels, dataset)
+
+
+def _features_of(trainer: Trainer, pl_module: LightningModule, images: Tensor) -> Tensor:
+    """Normalized features ``(N, d)`` in float32, computed in the trainer's precision."""
+    with trainer.precision_plugin.forward_context():
+        features = pl_module(images).flatten(start_dim=1)
+    return normalize(features.float(), dim=1)
 
 
 def _in_order(trainer: Trainer, pl_module: LightningModule, parts: list[Tensor], dataset: Any) -> Tensor:
