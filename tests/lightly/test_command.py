@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 import yaml
 from PIL import Image
@@ -168,6 +169,24 @@ def test_print_config_gives_a_whole_config(capsys):
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["model"]["init_args"]["criterion"]["init_args"]["num_bins"] == 16
     assert printed["trainer"]["accumulate_grad_batches"] == 1  # a default that the file leaves out
+
+
+def test_a_backbone_of_timms_and_mixed_precision(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    backbone = "model.init_args.backbone"
+    settings = {
+        **SMALL,
+        backbone: "imsvd_plugins.lightly.backbones.TimmBackbone",
+        f"{backbone}.init_args.name": "resnet10t",
+        "model.init_args.projection_head.init_args.input_dim": "512",
+        "trainer.precision": "bf16-mixed",
+        "trainer.default_root_dir": str(tmp_path),
+    }
+    main(["fit", "--config", str(DIGITS), *options(settings)])
+    checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert set(timm.create_model("resnet10t", num_classes=0).state_dict()) == {
+        name.removeprefix("backbone.") for name in checkpoint["state_dict"] if name.startswith("backbone.")
+    }
 
 
 @pytest.mark.parametrize(
