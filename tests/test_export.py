@@ -146,7 +146,7 @@ class TestFeatures:
         assert "assumed" not in printed
 
     def test_of_a_resnet_of_lightly(self, library, lightning_file, export):
-        module = IMSVD(8, 10, projection_head=IMSVDProjectionHead(2048, 8, 8))
+        module = IMSVD(8, 10, projection_head=IMSVDProjectionHead(2048, 8, 80))
         randomised(module.backbone)
         model, printed = export(lightning_file(module), library)
         assert_equal_features(module.backbone, model)
