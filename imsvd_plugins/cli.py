@@ -44,7 +44,7 @@ def _run(argv: list[str]) -> int:
     if argv and argv[0] in ("train", "test"):
         from imsvd_plugins.openmmlab import train  # noqa: PLC0415
 
-        train.main(argv[1:], "train" if argv[0] == "train" else "test")
+        train.main(argv[1:], argv[0])
         return 0
     if argv[:1] == ["lightly"]:
         from imsvd_plugins.lightly import command  # noqa: PLC0415

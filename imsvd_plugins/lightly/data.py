@@ -34,10 +34,14 @@ class _ImageDataModule(LightningDataModule):
     bank_dataset: Dataset[Any]
     val_dataset: Dataset[Any]
 
-    def __init__(self, batch_size_per_device: int, num_workers: int) -> None:
+    def __init__(
+        self, transform: Transform, val_transform: Transform, batch_size_per_device: int, num_workers: int
+    ) -> None:
         super().__init__()
         check_integer("batch_size_per_device", batch_size_per_device, minimum=2)
         check_integer("num_workers", num_workers, minimum=0)
+        self.transform = transform
+        self.val_transform = val_transform
         self.batch_size_per_device = batch_size_per_device
         self.num_workers = num_workers
 
@@ -45,10 +49,11 @@ class _ImageDataModule(LightningDataModule):
     def _dataset(self, train: bool, transform: Transform) -> Dataset[Any]:
         """Labelled images of one part."""
 
-    def _make_datasets(self, transform: Transform, val_transform: Transform) -> None:
-        self.train_dataset = self._dataset(True, transform)
-        self.bank_dataset = self._dataset(True, val_transform)
-        self.val_dataset = self._dataset(False, val_transform)
+    def setup(self, stage: str) -> None:
+        """Open the images."""
+        self.train_dataset = self._dataset(True, self.transform)
+        self.bank_dataset = self._dataset(True, self.val_transform)
+        self.val_dataset = self._dataset(False, self.val_transform)
         if len(self.train_dataset) < self.batch_size_per_device:  # type: ignore[arg-type]
             raise ValueError(
                 f"batch_size_per_device must be at most the number of training images, "
@@ -105,19 +110,14 @@ class CIFAR10DataModule(_ImageDataModule):
         num_workers: int = 8,
         val_transform: Transform | None = None,
     ) -> None:
-        super().__init__(batch_size_per_device, num_workers)
+        val_transform = val_transform or T.Compose([*_to_tensor, T.Normalize(**IMAGENET_NORMALIZE)])
+        super().__init__(transform, val_transform, batch_size_per_device, num_workers)
         self.root = Path(root)
-        self.transform = transform
-        self.val_transform = val_transform or T.Compose([*_to_tensor, T.Normalize(**IMAGENET_NORMALIZE)])
 
     def prepare_data(self) -> None:
         """Download what is not there, on one process."""
         if self.root.suffix != ".npz":
             CIFAR10(self.root, download=True)
-
-    def setup(self, stage: str) -> None:
-        """Open the images."""
-        self._make_datasets(self.transform, self.val_transform)
 
     def _dataset(self, train: bool, transform: Transform) -> Dataset[Any]:
         if self.root.suffix == ".npz":
@@ -150,12 +150,11 @@ class ImageFolderDataModule(_ImageDataModule):
         num_workers: int = 8,
         val_transform: Transform | None = None,
     ) -> None:
-        super().__init__(batch_size_per_device, num_workers)
-        self.root = Path(root)
-        self.transform = transform
-        self.val_transform = val_transform or T.Compose(
+        val_transform = val_transform or T.Compose(
             [T.Resize(256), T.CenterCrop(224), *_to_tensor, T.Normalize(**IMAGENET_NORMALIZE)]
         )
+        super().__init__(transform, val_transform, batch_size_per_device, num_workers)
+        self.root = Path(root)
         classes = {}
         for part in ("train", "val"):
             if not (self.root / part).is_dir():
@@ -165,10 +164,6 @@ class ImageFolderDataModule(_ImageDataModule):
             differing = sorted(set(classes["train"]) ^ set(classes["val"]))[:5]
             raise ValueError(f"train and val in {root!r} must hold the same classes; these differ: {differing}.")
         self.num_classes = len(classes["train"])
-
-    def setup(self, stage: str) -> None:
-        """List the images."""
-        self._make_datasets(self.transform, self.val_transform)
 
     def _dataset(self, train: bool, transform: Transform) -> Dataset[Any]:
         dataset: Dataset[Any] = ImageFolder(str(self.root / ("train" if train else "val")), transform)
@@ -192,11 +187,8 @@ class DigitsDataModule(_ImageDataModule):
     num_classes = NUM_CLASSES
 
     def __init__(self, batch_size_per_device: int = 256, num_workers: int = 1) -> None:
-        super().__init__(batch_size_per_device, num_workers)
-
-    def setup(self, stage: str) -> None:
-        """Read the scans."""
-        self._make_datasets(MultiViewTransform([digit_view, digit_view]), digit_to_tensor)
+        views = MultiViewTransform([digit_view, digit_view])
+        super().__init__(views, digit_to_tensor, batch_size_per_device, num_workers)
 
     def _dataset(self, train: bool, transform: Transform) -> Dataset[Any]:
         return Digits("train" if train else "test", transform)

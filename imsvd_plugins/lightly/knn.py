@@ -51,6 +51,8 @@ class KNNCallback(Callback):
         if trainer.sanity_checking:
             return
         self._bank, self._labels = self._features(trainer, pl_module, trainer.datamodule.bank_dataloader())  # type: ignore[attr-defined]
+        # Here, because it waits for the device.
+        self._num_classes = int(self._labels.max()) + 1
 
     @torch.no_grad()
     def on_validation_batch_end(
@@ -67,8 +69,7 @@ class KNNCallback(Callback):
             return
         labels = batch[1]
         features = _features_of(trainer, pl_module, batch[0])
-        num_classes = int(self._labels.max()) + 1
-        predicted = knn_predict(features, self._bank, self._labels, num_classes, self.k, self.temperature)
+        predicted = knn_predict(features, self._bank, self._labels, self._num_classes, self.k, self.temperature)
         top1 = mean_topk_accuracy(predicted, labels, k=(1,))[1]
         pl_module.log("val_knn_top1", top1, prog_bar=True, sync_dist=True, batch_size=len(labels))
 

@@ -7,7 +7,6 @@ import runpy
 import sys
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
 
 import mmpretrain
 import torch.distributed as dist
@@ -55,12 +54,12 @@ def _listing() -> str:
     return "\n".join(f"  {name}" for name in shipped_configs())
 
 
-def main(argv: list[str], tool: Literal["train", "test"] = "train") -> None:
+def main(argv: list[str], tool: str = "train") -> None:
     """Run one of mmpretrain's tools in this process.
 
     Args:
         argv: CONFIG, then the tool's own arguments.
-        tool: Which tool.
+        tool: "train" or "test".
 
     Raises:
         SystemExit: If CONFIG is missing or unknown, or when the tool itself exits.
