@@ -75,7 +75,7 @@ def variable_figures(z_a: Tensor, z_b: Tensor, num_bins: int, temperature: float
     joint, shared = 0.0, 0.0
     if num_variables > 1:
         flat_a, flat_b = p_a.flatten(1), p_b.flatten(1)
-        joint = -float(joint_entropy(flat_a, flat_b, num_bins, num_samples, 0, 0, with_grad=False).off_diagonal)
+        joint = -float(joint_entropy(flat_a, flat_b, num_bins, num_samples, 0, 0, grad_b=None).off_diagonal)
         shared = max(0.0, float(entropies.mean(dim=1).sum()) - joint)  # rounding may leave less than nothing
     return VariableFigures(
         variable_entropy=float(entropies.mean()) / math.log(num_bins),

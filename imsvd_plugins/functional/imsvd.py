@@ -131,32 +131,33 @@ class _IMSVD(Function):
         ranks, num_views = world_size() if gather else 1, len(z_views)
         sizes = batch_sizes(z_views[0]) if ranks > 1 else [len(z_views[0])]
 
-        p_views = discretize(z_views, num_bins, temperature)
+        # The first in memory of its own, which its gradient takes over when there are two views.
+        p_first, p_others = (discretize(z, num_bins, temperature) for z in (z_views[:1], z_views[1:]))
+        p_views = [*p_first, *p_others]
         # Each of the pairs of views is a sample of its own.
         num_pairs = num_views * (num_views - 1) // 2
+        share = 1 / (num_pairs * sum(sizes) * p_views[0].shape[1])
+        agreements = {(a, b): _agreement(p_views[a], p_views[b]) for a, b in combinations(range(num_views), 2)}
+        invariance = torch.stack([agreement.log().sum() for agreement in agreements.values()]).sum() * -share
+
+        earlier, later = stack_pairs(p_first.flatten(2), p_others.flatten(2))
+        grad_later = torch.zeros_like(later) if with_grad else None
+        if grad_later is not None:
+            # Before the joint distribution, whose gradient takes the first view's place.
+            for view, gradient in enumerate(grad_later.view(num_views - 1, *z_views[0].shape), start=1):
+                _add_invariance_gradient_(gradient, view, p_views, agreements, -w_inv * share)
         form: Callable[..., JointEntropy] = joint_entropy
         if ranks > 1:
             form = partial(divided_joint_entropy, rows=[(num_views - 1) * size for size in sizes])
-        stacked = stack_pairs(p_views.flatten(2))
-        joint = form(*stacked, num_bins, num_pairs * sum(sizes), w_dia, w_off, with_grad=with_grad)
-        gradients = None if joint.gradients is None else unstack_gradients(joint.gradients, num_views)
-
-        # Of the mean over all samples, variables and pairs of views.
-        share = 1 / (num_pairs * sum(sizes) * p_views.shape[2])
-        agreements = []
-        for (a, p_a), (b, p_b) in combinations(enumerate(p_views), 2):
-            agreements.append(_agreement(p_a, p_b))
-            if gradients is not None:
-                factor = agreements[-1].unsqueeze(-1)
-                gradients[a].view_as(p_b).addcdiv_(p_b, factor, value=-w_inv * share)
-                gradients[b].view_as(p_a).addcdiv_(p_a, factor, value=-w_inv * share)
-        invariance = torch.stack(agreements).log_().sum() * -share
+        joint = form(earlier, later, num_bins, num_pairs * sum(sizes), w_dia, w_off, grad_b=grad_later)
         terms = torch.stack([joint.diagonal, joint.off_diagonal, invariance])
         if ranks > 1:
             terms = all_reduce_sum(terms)
         diagonal, off_diagonal, invariance = (term.clone() for term in terms)
 
-        if gradients is not None:
+        if grad_later is not None:
+            gradients = unstack_gradients(earlier, grad_later, num_views)
+            _add_invariance_gradient_(gradients[0], 0, p_views, agreements, -w_inv * share)
             for gradient, z in zip(gradients, z_views, strict=True):
                 discretization_gradient_(gradient, z, num_bins, temperature)
                 if ranks > 1:
@@ -176,10 +177,20 @@ class _IMSVD(Function):
 
 
 def _agreement(p_a: Tensor, p_b: Tensor) -> Tensor:
-    """``sum_k p_a p_b`` of each sample and variable, ``(N, M)``, a chunk of samples at a time."""
+    """``sum_k p_a p_b`` of each sample and variable, ``(N, M, 1)``, a chunk of samples at a time."""
     chunk = chunk_rows(p_a)
     chunks = zip(torch.split(p_a, chunk), torch.split(p_b, chunk), strict=True)
-    return torch.cat([(rows_a * rows_b).sum(dim=-1) for rows_a, rows_b in chunks])
+    return torch.cat([(rows_a * rows_b).sum(dim=-1, keepdim=True) for rows_a, rows_b in chunks])
+
+
+def _add_invariance_gradient_(
+    gradient: Tensor, view: int, p_views: list[Tensor], agreements: dict[tuple[int, int], Tensor], weight: float
+) -> None:
+    """Add the gradient in one view, ``(N, D)``, of the weighted sum of ``log`` of the agreements with the others."""
+    for pair, agreement in agreements.items():
+        if view in pair:
+            other = p_views[sum(pair) - view]
+            gradient.view_as(other).addcdiv_(other, agreement, value=weight)
 
 
 class _Multiply(Function):

@@ -6,9 +6,10 @@ function of the tile alone, the tile's part of the gradient is formed while the 
 
 .. math::
     P_T = p_{a,T}^\top p_b / N, \qquad G_T = \partial\,\text{loss} / \partial P_T, \qquad
-    \partial p_{a,T} = p_b\, G_T^\top / N, \qquad \partial p_b \mathrel{+}= p_{a,T}\, G_T / N
+    \partial p_b \mathrel{+}= p_{a,T}\, G_T / N, \qquad \partial p_{a,T} = p_b\, G_T^\top / N
 
-Three matrix products in all, which is the least that an exact method can do, and one tile of memory.
+Three matrix products in all, which is the least that an exact method can do, and one tile of memory: a tile's
+columns of ``p_a`` are not wanted again, so that their gradient takes their place.
 """
 
 from collections.abc import Iterator
@@ -31,12 +32,10 @@ class JointEntropy(NamedTuple):
     Attributes:
         diagonal: Sum of ``P log P`` over these rows' diagonal entries, over ``M``.
         off_diagonal: Sum of ``P log P`` over these rows' blocks of two different variables, over ``M (M - 1)``.
-        gradients: Gradients of the weighted sum of the two with respect to ``p_a`` and ``p_b``, if they are wanted.
     """
 
     diagonal: Tensor
     off_diagonal: Tensor
-    gradients: tuple[Tensor, Tensor] | None
 
 
 def joint_entropy(
@@ -47,23 +46,24 @@ def joint_entropy(
     diagonal_weight: float,
     off_diagonal_weight: float,
     *,
-    with_grad: bool,
+    grad_b: Tensor | None,
     first_variable: int = 0,
 ) -> JointEntropy:
-    """Entropies of rows of the joint distribution ``P = p_a^T p_b / N``, and their gradient.
+    """Entropies of rows of the joint distribution ``P = p_a^T p_b / N``, and the gradient of their weighted sum.
 
     Args:
-        p_a: Probabilities ``(n, R)`` of the variables whose rows these are, in one view.
+        p_a: Probabilities ``(n, R)`` of the variables whose rows these are, in one view. Overwritten by their gradient,
+            if it is wanted.
         p_b: Probabilities ``(n, D)`` of all variables, in the other view.
         num_bins: Bins ``K`` of a variable; divides ``R`` and ``D``.
         num_samples: ``N``. Rows of zeros may make ``n`` larger, sums of several views in a row smaller.
         diagonal_weight: Weight of the diagonal term in the gradient.
         off_diagonal_weight: Weight of the off-diagonal term in the gradient.
-        with_grad: Whether the gradient is wanted.
+        grad_b: Where the gradient with respect to ``p_b`` is added, ``(n, D)``; ``None`` if no gradient is wanted.
         first_variable: Index among all variables of the first in ``p_a``.
 
     Returns:
-        The terms and the gradients.
+        The terms.
     """
     num_rows, dim = p_a.shape[1], p_b.shape[1]
     num_variables = dim // num_bins
@@ -74,7 +74,6 @@ def joint_entropy(
         tile_bytes = min(tile_bytes, max(_MIN_TILE_BYTES, 2 * p_b.nbytes))
     tile_rows = max(1, tile_bytes // (dim * p_a.element_size()))
     memory = p_a.new_empty(min(tile_rows, num_rows) * dim)
-    gradients = (torch.empty_like(p_a), torch.zeros_like(p_b)) if with_grad else None
     diagonal, off_diagonal = [p_a.new_zeros(())], [p_a.new_zeros(())]
 
     for start, stop, variables in _tiles(num_rows, num_bins, tile_rows):
@@ -94,17 +93,16 @@ def joint_entropy(
         for piece in torch.split(blocks, max(1, _CACHED // max(1, blocks[0].numel()))):
             off_diagonal.append(-(piece * piece.log()).sum())
         off_diagonal.append(_entropy_to_gradient_(tile.view(-1), off_diagonal_weight * off_diagonal_share))
-        if gradients is None:
+        if grad_b is None:
             continue
 
         blocks.zero_()
         diagonal_view.copy_((marginals.log() + 1) * (diagonal_weight * diagonal_share))
-        grad_a, grad_b = gradients[0][:, start:stop], gradients[1]
-        torch.addmm(grad_a, p_b, tile.T, beta=0, alpha=1 / num_samples, out=grad_a)
         torch.addmm(grad_b, p_tile, tile, alpha=1 / num_samples, out=grad_b)
+        torch.addmm(p_tile, p_b, tile.T, beta=0, alpha=1 / num_samples, out=p_tile)
 
     return JointEntropy(
-        torch.stack(diagonal).sum() * diagonal_share, torch.stack(off_diagonal).sum() * off_diagonal_share, gradients
+        torch.stack(diagonal).sum() * diagonal_share, torch.stack(off_diagonal).sum() * off_diagonal_share
     )
 
 

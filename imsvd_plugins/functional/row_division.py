@@ -17,7 +17,7 @@ def divided_joint_entropy(
     diagonal_weight: float,
     off_diagonal_weight: float,
     *,
-    with_grad: bool,
+    grad_b: Tensor | None,
     rows: list[int],
 ) -> JointEntropy:
     """:func:`joint_entropy` of the global batch, in which each rank forms the rows of its share of the variables.
@@ -26,43 +26,46 @@ def divided_joint_entropy(
     travel back. The ranks' batches may differ in size, and the number of ranks need not divide that of variables.
 
     Args:
-        p_a: Probabilities ``(n, D)`` of this rank's samples in one view.
+        p_a: Probabilities ``(n, D)`` of this rank's samples in one view. Overwritten by the gradient of the global
+            terms, if it is wanted.
         p_b: The same in the other view.
         num_bins: Bins ``K`` of a variable.
         num_samples: ``N`` of all ranks together.
         diagonal_weight: Weight of the diagonal term in the gradient.
         off_diagonal_weight: Weight of the off-diagonal term in the gradient.
-        with_grad: Whether the gradient is wanted; the same on all ranks.
+        grad_b: Where the gradient of the global terms in the other view is added; on all ranks or on none.
         rows: Each rank's ``n``.
 
     Returns:
-        This rank's part of the terms, and the whole gradient of the global terms in this rank's samples.
+        This rank's part of the terms.
     """
     ranks, rank = len(rows), dist.get_rank()
-    # Rows of zeros fill up the smaller batches: they add nothing to a product, and every collective takes equal sizes.
-    p_a, p_b = (torch.nn.functional.pad(p, (0, 0, 0, max(rows) - rows[rank])) for p in (p_a, p_b))
     num_variables = p_a.shape[1] // num_bins
     bounds = [num_variables * r // ranks for r in range(ranks + 1)]
     widths = [(stop - start) * num_bins for start, stop in pairwise(bounds)]
+    # Rows of zeros fill up the smaller batches: they add nothing to a product, and every collective takes equal sizes.
+    padded_a, padded_b = (torch.nn.functional.pad(p, (0, 0, 0, max(rows) - rows[rank])) for p in (p_a, p_b))
 
-    gathered = p_b.new_empty((ranks * len(p_b), p_b.shape[1]))
-    dist.all_gather_into_tensor(gathered, p_b)
+    all_b = p_b.new_empty((ranks * len(padded_b), p_b.shape[1]))
+    dist.all_gather_into_tensor(all_b, padded_b)
+    own_a = _columns_to_ranks(padded_a, widths)
+    grad_all_b = None if grad_b is None else torch.zeros_like(all_b)
     own = joint_entropy(
-        _columns_to_ranks(p_a, widths),
-        gathered,
+        own_a,
+        all_b,
         num_bins,
         num_samples,
         diagonal_weight,
         off_diagonal_weight,
-        with_grad=with_grad,
+        grad_b=grad_all_b,
         first_variable=bounds[rank],
     )
-    if own.gradients is None:
-        return own
-    grad_b = torch.empty_like(p_b)
-    dist.reduce_scatter_tensor(grad_b, own.gradients[1])
-    grad_a = _columns_from_ranks(own.gradients[0], widths)
-    return own._replace(gradients=(grad_a[: rows[rank]], grad_b[: rows[rank]]))
+    if grad_b is not None and grad_all_b is not None:
+        own_grad_b = torch.empty_like(padded_b)
+        dist.reduce_scatter_tensor(own_grad_b, grad_all_b)
+        grad_b.add_(own_grad_b[: rows[rank]])
+        p_a.copy_(_columns_from_ranks(own_a, widths)[: rows[rank]])
+    return own
 
 
 def _columns_to_ranks(x: Tensor, widths: list[int]) -> Tensor:

@@ -9,25 +9,25 @@ The right side is one product over ``(V - 1) N`` samples: each view is paired wi
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor
 
 
-def stack_pairs(p_views: Tensor) -> tuple[Tensor, Tensor]:
+def stack_pairs(first: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     """What to pair: the sums of earlier views, and the later views, both ``((V - 1) N, D)``.
 
     Args:
-        p_views: Two or more views' probabilities ``(V, N, D)``. Of two, the one is paired with the other as they are.
+        first: The first view's probabilities ``(1, N, D)``; paired as they are with a single other view's.
+        others: The others' ``(V - 1, N, D)``.
     """
-    earlier, later = p_views[:-1], p_views[1:]
-    if len(p_views) > 2:
-        earlier = earlier.cumsum(dim=0)
-    return earlier.flatten(0, 1), later.flatten(0, 1)
+    earlier = torch.cat([first, others[:-1]]).cumsum_(dim=0) if len(others) > 1 else first
+    return earlier.flatten(0, 1), others.flatten(0, 1)
 
 
-def unstack_gradients(gradients: tuple[Tensor, Tensor], num_views: int) -> list[Tensor]:
+def unstack_gradients(grad_earlier: Tensor, grad_later: Tensor, num_views: int) -> list[Tensor]:
     """The gradients in the views ``(N, D)`` from those in what :func:`stack_pairs` gave, which are overwritten."""
-    dim = gradients[0].shape[1]
-    earlier, later = (gradient.view(num_views - 1, -1, dim) for gradient in gradients)
+    dim = grad_earlier.shape[1]
+    earlier, later = (gradient.view(num_views - 1, -1, dim) for gradient in (grad_earlier, grad_later))
     for here, before in pairwise(reversed(earlier.unbind())):
         before.add_(here)
     later[:-1].add_(earlier[1:])
