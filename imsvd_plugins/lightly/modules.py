@@ -156,7 +156,7 @@ class SSLHSIC(SelfSupervisedModule):
         """Update the online network, then let the target follow, once also where gradients are accumulated."""
         step = self.trainer.global_step
         super().optimizer_step(*args, **kwargs)
-        momentum = cosine_schedule(step, int(self.trainer.estimated_stepping_batches), start_value=0.99, end_value=1.0)
+        momentum = cosine_schedule(step, self.training_steps(), start_value=0.99, end_value=1.0)
         update_momentum(self.backbone, self.target_backbone, m=momentum)
         update_momentum(self.projection_head, self.target_projection_head, m=momentum)
 

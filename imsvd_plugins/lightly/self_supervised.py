@@ -89,7 +89,8 @@ class SelfSupervisedModule(LightningModule):
 
     def _warmup_and_cosine(self, optimizer: Optimizer) -> LRScheduler:
         """Linear warm-up, and cosine to 0.001 of the peak at the last step."""
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = self.training_steps()
+        self.trainer.fit_loop.setup_data()  # which a trainer whose end is given in steps has not needed yet
         if math.isinf(self.trainer.num_training_batches):
             raise ValueError(
                 f"warmup_epochs = {self.warmup_epochs} needs epochs of a known length: give the training data loader a "
@@ -104,6 +105,17 @@ class SelfSupervisedModule(LightningModule):
             )
         scheduler: LRScheduler = CosineWarmupScheduler(optimizer, warmup_epochs=min(warmup, steps), max_epochs=steps)
         return scheduler
+
+    def training_steps(self) -> int:
+        """How many steps the training has from its first to its last."""
+        steps = self.trainer.estimated_stepping_batches
+        if not 0 <= steps < math.inf:
+            raise ValueError(
+                f"{type(self).__name__} has a schedule that goes to the last step: give the trainer max_epochs, "
+                f"max_steps or limit_train_batches, got max_epochs = {self.trainer.max_epochs} and max_steps = "
+                f"{self.trainer.max_steps} with {self.trainer.num_training_batches} batches an epoch."
+            )
+        return int(steps)
 
     def trained_networks(self) -> list[nn.Module]:
         """What the optimizer trains beside the online classifier."""

@@ -19,7 +19,8 @@ class TwoViewsCallback(Callback):
     ``projection_head``, as Lightly's methods have.
 
     Args:
-        interval: Number of epochs from one evaluation to the next; the last epoch is always evaluated.
+        interval: Number of epochs from one evaluation to the next; the last epoch, by the trainer's ``max_epochs`` or
+            ``max_steps``, is always evaluated.
         num_samples: Number of images over all devices, at least 2.
 
     Raises:
@@ -62,13 +63,14 @@ class TwoViewsCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Keep what the model makes of one of the last batches."""
-        if (trainer.current_epoch + 1) % self.interval and trainer.current_epoch + 1 != trainer.max_epochs:
+        batches_to_come, is_last_epoch = _what_is_to_come(trainer, batch_idx)
+        if (trainer.current_epoch + 1) % self.interval and not is_last_epoch:
             return
         views = batch[0]
         if not isinstance(views, (list, tuple)) or len(views) < 2:
             raise ValueError(f"{type(self).__name__} needs batches (views, ...) of two or more views of each image.")
         wanted = math.ceil(self.num_samples / (len(views[0]) * trainer.world_size))
-        if batch_idx >= trainer.num_training_batches - wanted:
+        if batches_to_come < wanted:
             self._parts.append(_features_and_projections(trainer, pl_module, views[0], views[1]))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -81,6 +83,18 @@ class TwoViewsCallback(Callback):
         features, z_a, z_b = (column[: self.num_samples] for column in columns)
         self._parts.clear()
         self.evaluate(trainer, pl_module, features, z_a, z_b)
+
+
+def _what_is_to_come(trainer: Trainer, batch_idx: int) -> tuple[int, bool]:
+    """How many batches this epoch still has after this one, and whether it is the training's last."""
+    to_come = int(trainer.num_training_batches) - (batch_idx + 1)
+    if trainer.max_steps != -1:
+        accumulate, steps = trainer.accumulate_grad_batches, trainer.max_steps - trainer.global_step
+        # An epoch's last batch is a step, however few were accumulated.
+        accumulated = (batch_idx + 1) % accumulate if to_come else 0
+        if steps <= math.ceil((to_come + accumulated) / accumulate):
+            return min(to_come, steps * accumulate - accumulated), True
+    return to_come, trainer.current_epoch + 1 == trainer.max_epochs
 
 
 @torch.no_grad()

@@ -74,6 +74,26 @@ def test_the_interval_counts_epochs_and_the_last_is_always_looked_at(small_model
     assert seen == [(1, 32), (3, 32), (4, 32)]
 
 
+@pytest.mark.parametrize(
+    ("max_steps", "accumulate", "epoch", "num_batches"),
+    [(6, 1, 1, 2), (8, 1, 1, 4), (3, 2, 1, 2), (4, 3, 1, 4), (5, 3, 2, 3)],
+)
+def test_a_training_may_end_by_its_steps(small_model, loaders, make_trainer, max_steps, accumulate, epoch, num_batches):
+    """Of an epoch of four batches; of the last one the images that it has come to."""
+    seen = []
+
+    class Count(RepresentationCallback):
+        def evaluate(self, trainer, pl_module, features, z_a, z_b):
+            seen.append((trainer.current_epoch, len(features)))
+
+    trainer = make_trainer(
+        max_epochs=-1, max_steps=max_steps, accumulate_grad_batches=accumulate, callbacks=[Count(5, num_samples=1000)]
+    )
+    trainer.fit(small_model("imsvd"), *loaders)
+    assert trainer.global_step == max_steps
+    assert seen == [(epoch, 8 * num_batches)]
+
+
 def test_a_collapse_is_named(small_model, loaders, make_trainer):
     model = small_model("imsvd")
     nn.init.zeros_(model.projection_head.layers[-1].weight)

@@ -215,14 +215,39 @@ def test_a_training_shorter_than_the_warm_up_climbs_to_the_peak(method, small_mo
     assert rates.rates == pytest.approx([PEAK[method] * (step + 1) / steps for step in range(steps)])
 
 
-def test_a_warm_up_in_epochs_needs_epochs(small_model, loaders, make_trainer):
-    class Endless(torch.utils.data.IterableDataset):
-        def __iter__(self):
-            while True:
-                yield loaders[0].dataset[0]
+@pytest.mark.parametrize("max_epochs", [-1, 5])
+def test_a_training_may_end_by_its_steps(max_epochs, small_model, loaders, make_trainer):
+    rates = LearningRates()
+    steps = 2 * STEPS_PER_EPOCH
+    make_trainer(max_epochs=max_epochs, max_steps=steps, callbacks=[rates]).fit(small_model("ssl_hsic"), *loaders)
+    by_epochs = LearningRates()
+    make_trainer(max_epochs=2, callbacks=[by_epochs]).fit(small_model("ssl_hsic"), *loaders)
+    assert rates.rates == by_epochs.rates
+    assert len(rates.rates) == steps
 
+
+class Endless(torch.utils.data.IterableDataset):
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __iter__(self):
+        while True:
+            yield self.dataset[0]
+
+
+def test_a_warm_up_in_epochs_needs_epochs(small_model, loaders, make_trainer):
     with pytest.raises(ValueError, match="warmup_epochs = 1 needs epochs of a known length"):
-        make_trainer(max_steps=2).fit(small_model("imsvd"), DataLoader(Endless(), batch_size=8), loaders[1])
+        make_trainer(max_steps=2).fit(
+            small_model("imsvd"), DataLoader(Endless(loaders[0].dataset), batch_size=8), loaders[1]
+        )
+
+
+@BOTH
+@pytest.mark.parametrize("max_epochs", [-1, 2])
+def test_a_schedule_to_the_last_step_needs_one(max_epochs, method, small_model, loaders, make_trainer):
+    endless = DataLoader(Endless(loaders[0].dataset), batch_size=8)
+    with pytest.raises(ValueError, match=f"the trainer max_epochs, max_steps .* got max_epochs = {max_epochs}"):
+        make_trainer(max_epochs=max_epochs).fit(small_model(method), endless, loaders[1])
 
 
 @BOTH
