@@ -76,7 +76,7 @@ def variable_figures(z_a: Tensor, z_b: Tensor, num_bins: int, temperature: float
     if num_variables > 1:
         flat_a, flat_b = p_a.flatten(1), p_b.flatten(1)
         joint = -float(joint_entropy(flat_a, flat_b, num_bins, num_samples, 0, 0, grad_b=None).off_diagonal)
-        shared = max(0.0, float(entropies.mean(dim=1).sum()) - joint)  # rounding may leave less than nothing
+        shared = float((entropies.mean(dim=1).sum() - joint).clamp(min=0))  # rounding may leave less than nothing
     return VariableFigures(
         variable_entropy=float(entropies.mean()) / math.log(num_bins),
         least_variable_entropy=float(entropies.mean(dim=0).min()) / math.log(num_bins),
@@ -91,13 +91,15 @@ def rankme(features: Tensor) -> float:
     """Effective rank of features ``(N, d)``: the exponential of the entropy of their normalized singular values.
 
     Between 1 and ``min(N, d)``; at small ``N`` it says more about ``N`` than about the features (Garrido et al. 2023,
-    arXiv 2210.02885, equation 1; Roy and Vetterli 2007).
+    arXiv 2210.02885, equation 1; Roy and Vetterli 2007). NaN if a feature is not finite.
 
     Raises:
         TypeError: If the features have no floating dtype.
         ValueError: If they have another shape.
     """
     check_matrix("features", features)
+    if not features.isfinite().all():
+        return math.nan
     singular_values = torch.linalg.svdvals(features if features.dtype == torch.float64 else features.float())
     # All zeros: a single direction, at most.
     shares = singular_values / singular_values.sum().clamp(min=torch.finfo(singular_values.dtype).tiny)
@@ -166,6 +168,8 @@ def representation_figures(
 def signs_of_collapse(figures: dict[str, float]) -> list[str]:
     """What in :func:`representation_figures` shows that the representation has collapsed, a phrase each."""
     signs = []
+    if undefined := [name for name, value in figures.items() if math.isnan(value)]:
+        signs.append(f"{', '.join(undefined)} not a number: the training has diverged")
     if figures["rankme"] < _COLLAPSED_RANKME:
         signs.append(f"rankme is {figures['rankme']:.2f}: the features lie along fewer than two directions")
     if figures["uniformity"] > _COLLAPSED_UNIFORMITY:

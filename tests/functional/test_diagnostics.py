@@ -106,6 +106,16 @@ class TestCollapse:
         figures = diagnostics.representation_figures(same, *[codes([1] * 64, [2] * 64)] * 2, num_bins=4)
         assert [sign.split()[0] for sign in diagnostics.signs_of_collapse(figures)][2:] == ["variable_entropy"]
 
+    def test_a_training_that_diverged_is_no_error_but_a_sign(self):
+        features, z_a, z_b = torch.randn(64, 16), *torch.randn(2, 64, 8)
+        features[3, 5], z_a[2, 1] = float("inf"), float("nan")
+        figures = diagnostics.representation_figures(features, z_a, z_b, num_bins=4)
+        undefined = [name for name, value in figures.items() if math.isnan(value)]
+        assert {"rankme", "alignment", "uniformity", "mutual_information"} <= set(undefined)
+        assert diagnostics.signs_of_collapse(figures) == [
+            f"{', '.join(undefined)} not a number: the training has diverged"
+        ]
+
     def test_without_variables_their_figures_are_missing(self):
         figures = diagnostics.representation_figures(torch.randn(64, 16), *torch.randn(2, 64, 8))
         assert set(figures) == {"rankme", "alignment", "uniformity"}

@@ -1,4 +1,4 @@
-"""What the callbacks report, and that training goes on as without them. On two ranks: see test_command.py."""
+"""What the callbacks report, and that training goes on as without them. On two ranks: see test_command_ranks.py."""
 
 import matplotlib.image
 import numpy as np

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.optim import build_optim_wrapper
@@ -314,40 +313,3 @@ def test_configs_for_other_hosts_compile_and_set_what_these_know(name):
         assert model["backbone"]["norm_cfg"] == {"type": "SyncBN", "requires_grad": True}
         packed = values["train_dataloader"]["dataset"]["pipeline"]
         assert (packed[0]["type"], packed[-1]["type"]) == ("LoadImageFromFile", "PackDetInputs")
-
-
-def test_an_installed_config_can_be_inherited_from(tmp_path):
-    config = tmp_path / "mine.py"
-    name = "imsvd_resnet14-w24_1xb256-coslr-60e_digits.py"
-    config.write_text(
-        f"_base_ = [__import__('imsvd_plugins').__path__[0] + '/.mim/configs/imsvd/{name}']\n"
-        "model = dict(head=dict(loss=dict(num_bins=8)))\n"
-    )
-    assert build(Config.fromfile(config)).head.loss_module.num_bins == 8
-
-
-def test_the_index_of_mim_lists_every_config_that_exists():
-    index = yaml.safe_load((MIM / "model-index.yml").read_text())
-    listed = {}
-    for file in index["Import"]:
-        content = yaml.safe_load((MIM / file).read_text())
-        names = {collection["Name"] for collection in content["Collections"]}
-        for collection in content["Collections"]:
-            assert (MIM / collection["README"]).is_file()
-        for model in content["Models"]:
-            assert model["In Collection"] in names
-            assert Path(model["Config"]).stem == model["Name"]
-            assert model["Results"] is None
-            listed[model["Name"]] = (MIM / model["Config"], model)
-    assert {name: path for name, (path, _) in listed.items()} == shipped_configs()
-    for name, (path, model) in listed.items():
-        assert set(model.get("Downstream", [])) <= set(listed)
-        if KINDS[name] != "dense":
-            metadata = model["Metadata"]
-            assert metadata["Batch Size"] == TABLE["batch"](path)
-            assert metadata.get("Epochs", 0) == TABLE["epochs"](path)
-
-
-def test_the_table_of_configs_is_current():
-    text = TABLE["README"].read_text()
-    assert TABLE["replaced"](text) == text, "run: python tests/config_table.py --write"

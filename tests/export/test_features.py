@@ -1,0 +1,157 @@
+"""An exported backbone's features in the other library are those it had."""
+
+import pytest
+import torch
+import torchvision
+from mmpretrain.models.backbones import ResNet, ResNet_CIFAR, ResNetV1d
+from mmpretrain.registry import MODELS
+from torch import nn
+
+from imsvd_plugins import cli
+from imsvd_plugins.lightly import IMSVD, SSLHSIC, IMSVDProjectionHead
+
+VIT = {
+    "type": "VisionTransformer",
+    "arch": {"embed_dims": 48, "num_layers": 2, "num_heads": 3, "feedforward_channels": 96},
+    "img_size": 32,
+    "patch_size": 8,
+}
+THREE_STAGES = {"num_stages": 3, "strides": (1, 2, 2), "dilations": (1, 1, 1), "out_indices": (2,)}
+
+
+def randomised(module: nn.Module) -> nn.Module:
+    """The module with all of its tensors random, so that none can be mistaken for another, and ready to evaluate."""
+    generator = torch.Generator().manual_seed(0)
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.normal_(std=0.1, generator=generator)
+        if name.endswith("running_var") or (tensor.ndim == 1 and name.endswith("weight")):
+            tensor.add_(1).abs_()
+    module.eval()  # mmpretrain's returns nothing.
+    return module
+
+
+@torch.no_grad()
+def features(model: nn.Module, size: int = 64) -> torch.Tensor:
+    """Features of random images; a map of them is averaged over its places."""
+    y = model(torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1)))
+    y = y[-1] if isinstance(y, tuple) else y
+    return y.mean((2, 3)) if y.ndim == 4 else y
+
+
+def assert_equal_features(one: nn.Module, other: nn.Module, size: int = 64) -> None:
+    expected = features(one, size)
+    assert expected.std() > 1e-3
+    torch.testing.assert_close(features(other, size), expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("library", ["torchvision", "timm", "mmpretrain"])
+class TestFeatures:
+    @pytest.mark.parametrize("depth", [18, 50])
+    def test_of_a_resnet_of_mmpretrain(self, library, depth, mmengine_file, export):
+        backbone = randomised(ResNet(depth))
+        model, printed = export(mmengine_file(backbone, {"type": "ResNet", "depth": depth}), library)
+        assert_equal_features(backbone, model)
+        assert "mmengine checkpoint" in printed
+
+    def test_of_a_resnet_with_a_3x3_stem(self, library, mmengine_file, export):
+        backbone = randomised(ResNet_CIFAR(18))
+        model, _ = export(mmengine_file(backbone, {"type": "ResNet_CIFAR", "depth": 18}), library)
+        assert_equal_features(backbone, model, size=32)
+
+    def test_of_a_vit_of_mmpretrain(self, library, mmengine_file, export):
+        backbone = randomised(MODELS.build(VIT))
+        model, printed = export(mmengine_file(backbone, VIT), library)
+        assert_equal_features(backbone, model, size=32)
+        assert "assumed" not in printed
+
+    def test_of_a_resnet_of_lightly(self, library, lightning_file, export):
+        module = IMSVD(8, 10, projection_head=IMSVDProjectionHead(2048, 8, 80))
+        randomised(module.backbone)
+        model, printed = export(lightning_file(module), library)
+        assert_equal_features(module.backbone, model)
+        assert "Lightning checkpoint" in printed
+
+    @pytest.mark.parametrize("small_stem", [False, True])
+    def test_of_a_resnet_whose_children_are_numbered(self, library, small_stem, tmp_path, export):
+        resnet = torchvision.models.resnet18()
+        children = list(resnet.children())[:-1]
+        if small_stem:
+            children = [nn.Conv2d(3, 64, 3, padding=1, bias=False), *children[1:3], *children[4:]]
+        model = nn.ModuleDict({"backbone": nn.Sequential(*children), "projection_head": nn.Linear(2, 2)})
+        randomised(model)
+        torch.save(model.state_dict(), tmp_path / "model.pt")
+        exported, printed = export(tmp_path / "model.pt", library)
+        assert_equal_features(model["backbone"], exported)
+        assert ("no pooling are assumed" in printed) == small_stem
+
+    def test_of_a_vit_of_torchvision_in_a_lightly_module(self, library, tmp_path, export):
+        backbone = torchvision.models.VisionTransformer(32, 16, 2, 2, 128, 96)
+        backbone.heads = nn.Identity()
+        randomised(backbone)
+        torch.save(nn.ModuleDict({"backbone": backbone}).state_dict(), tmp_path / "model.pt")
+        exported, printed = export(tmp_path / "model.pt", library)
+        assert_equal_features(backbone, exported, size=32)
+        assert "2, of 64 channels each, are assumed" in printed
+
+
+def test_the_vit_of_the_library_is_named_if_it_has_one(mmengine_file, export):
+    pytest.importorskip("timm")
+    config = {"type": "VisionTransformer", "arch": "deit-small"}
+    backbone = randomised(MODELS.build(config))
+    model, printed = export(mmengine_file(backbone, config), "timm")
+    assert "'vit_small_patch16_224'" in printed
+    assert_equal_features(backbone, model, size=224)
+
+
+def test_the_vits_heads_come_from_the_config(mmengine_file, export):
+    # The same shapes as deit-small, whose heads are six.
+    config = {"type": "MoCoV3ViT", "arch": "mocov3-small", "img_size": 32, "patch_size": 16}
+    backbone = randomised(MODELS.build(config))
+    model, _ = export(mmengine_file(backbone, config), "torchvision")
+    assert_equal_features(backbone, model, size=32)
+
+
+def test_mmpretrain_gets_any_of_its_own_networks_back(mmengine_file, export):
+    config = {"type": "ResNetV1d", "depth": 18, "base_channels": 8, "stem_channels": 8}
+    backbone = randomised(ResNetV1d(depth=18, base_channels=8, stem_channels=8))
+    model, _ = export(mmengine_file(backbone, config), "mmpretrain")
+    assert_equal_features(backbone, model)
+
+
+def test_timm_names_a_vits_tensors_like_this(mmengine_file, capsys):
+    # Written from timm's own VisionTransformer, for where timm is not installed.
+    block = ["norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2"]
+    modules = ["patch_embed.proj", "norm", *(f"blocks.{index}.{name}" for index in range(2) for name in block)]
+    expected = {"cls_token", "pos_embed", *(f"{name}.{kind}" for name in modules for kind in ("weight", "bias"))}
+    checkpoint = mmengine_file(MODELS.build(VIT), VIT)
+    assert cli.main(["export", str(checkpoint), "--format", "timm"]) == 0
+    assert torch.load(checkpoint.with_name("epoch_1_backbone_timm.pth")).keys() == expected
+    assert "num_heads=3, mlp_ratio=2, num_classes=0" in capsys.readouterr().out
+
+
+def test_the_online_network_is_taken_not_the_target(lightning_file, export):
+    module = SSLHSIC(8, 10, backbone=torchvision.models.resnet18(), projection_head=None)
+    randomised(module.backbone)
+    model, _ = export(lightning_file(module), "torchvision")
+    assert torch.equal(model.conv1.weight, module.backbone.conv1.weight)
+    assert not torch.equal(model.conv1.weight, module.target_backbone.conv1.weight)
+
+
+def test_averaged_weights_are_announced(mmengine_file, export):
+    # mmengine's EMAHook saves the average as the state_dict and the model's own weights as the ema_state_dict.
+    average, own = randomised(ResNet(18)), ResNet(18).state_dict()
+    own = {f"module.backbone.{name}": tensor for name, tensor in own.items()}
+    model, printed = export(mmengine_file(average, {}, ema_state_dict=own), "torchvision")
+    assert "averaged weights" in printed
+    assert_equal_features(average, model)
+
+
+@pytest.mark.parametrize("prefix", ["module.backbone.", "_orig_mod.backbone.", "backbone._orig_mod."])
+def test_wrappers_do_not_matter(prefix, tmp_path, export):
+    backbone = randomised(torchvision.models.resnet18())
+    state = {f"{prefix}{name}": tensor for name, tensor in backbone.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "model.pt")
+    model, _ = export(tmp_path / "model.pt", "torchvision")
+    backbone.fc = nn.Identity()
+    assert_equal_features(backbone, model)
