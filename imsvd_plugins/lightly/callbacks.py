@@ -43,8 +43,8 @@ class RepresentationCallback(TwoViewsCallback):
         criterion = _imsvd_loss(pl_module)
         bins = () if criterion is None else (criterion.num_bins, criterion.temperature)
         figures = representation_figures(features, z_a, z_b, *bins)
-        # The same on every rank: the samples are gathered.
-        pl_module.log_dict({f"train_{name}": value for name, value in figures.items()})
+        # The same on every rank, because the samples are gathered: the mean that Lightning asks for changes nothing.
+        pl_module.log_dict({f"train_{name}": value for name, value in figures.items()}, sync_dist=True)
         for sign in signs_of_collapse(figures):
             rank_zero_warn(f"The representation has collapsed: {sign}.")
 
@@ -87,6 +87,7 @@ class JointDistributionCallback(TwoViewsCallback):
         self, trainer: Trainer, pl_module: LightningModule, features: Tensor, z_a: Tensor, z_b: Tensor
     ) -> None:
         """Draw on the first rank."""
+        run_folder = trainer.log_dir or trainer.default_root_dir  # which all ranks must ask for, or they hang
         criterion = _imsvd_loss(pl_module)
         if criterion is None or not trainer.is_global_zero:
             return
@@ -105,7 +106,7 @@ class JointDistributionCallback(TwoViewsCallback):
                 logger.log_image("joint_distribution", [figure], step=trainer.global_step)
                 shown = True
         if not shown:
-            folder = Path(trainer.log_dir or trainer.default_root_dir) / "joint_distribution"
+            folder = Path(run_folder) / "joint_distribution"
             folder.mkdir(parents=True, exist_ok=True)
             figure.savefig(folder / f"epoch_{trainer.current_epoch + 1:04d}.png", dpi=120)
         plt.close(figure)

@@ -54,10 +54,13 @@ class _ImageDataModule(LightningDataModule):
         self.train_dataset = self._dataset(True, self.transform)
         self.bank_dataset = self._dataset(True, self.val_transform)
         self.val_dataset = self._dataset(False, self.val_transform)
-        if len(self.train_dataset) < self.batch_size_per_device:  # type: ignore[arg-type]
+        devices = self.trainer.world_size if self.trainer else 1
+        share = -(-len(self.train_dataset) // devices)  # type: ignore[arg-type]
+        if share < self.batch_size_per_device:
+            # The last small batch is dropped: there would be nothing to train on, and no word of it.
             raise ValueError(
-                f"batch_size_per_device must be at most the number of training images, "
-                f"{len(self.train_dataset)}, got {self.batch_size_per_device}."  # type: ignore[arg-type]
+                f"batch_size_per_device must be at most a device's share of the training images, {share} of "
+                f"{len(self.train_dataset)} on {devices} device(s), got {self.batch_size_per_device}."  # type: ignore[arg-type]
             )
 
     def train_dataloader(self) -> DataLoader[Any]:

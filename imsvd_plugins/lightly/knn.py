@@ -17,7 +17,8 @@ class KNNCallback(Callback):
     """Top-1 accuracy of Lightly's weighted kNN vote on frozen features, in each validation, as ``val_knn_top1``.
 
     The bank of labelled training images is the data module's ``bank_dataloader``, as this package's have it; the
-    queries are the validation images.
+    queries are the validation images. On several devices Lightning repeats a few of these until all have as many,
+    and they count twice.
 
     Args:
         k: Number of neighbours.
@@ -37,6 +38,8 @@ class KNNCallback(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse a data module without a bank, or with too small a one, before work is lost."""
+        if stage not in ("fit", "validate"):
+            return
         if not hasattr(getattr(trainer, "datamodule", None), "bank_dataloader"):
             raise ValueError(
                 "KNNCallback needs a data module with a method bank_dataloader() that gives the labelled training "
@@ -46,9 +49,11 @@ class KNNCallback(Callback):
         if size < self.k:
             raise ValueError(f"k of KNNCallback must be at most the size of the bank, {size}, got {self.k}.")
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Fill the bank."""
-        if trainer.sanity_checking:
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Fill the bank; not at the epoch's start, when a callback of averaged weights may still have to put them."""
+        if trainer.sanity_checking or batch_idx or dataloader_idx:
             return
         self._bank, self._labels = self._features(trainer, pl_module, trainer.datamodule.bank_dataloader())  # type: ignore[attr-defined]
         # Here, because it waits for the device.
@@ -88,12 +93,15 @@ class KNNCallback(Callback):
                 loader.batch_size,
                 sampler=sampler,
                 num_workers=loader.num_workers,
+                collate_fn=loader.collate_fn,
                 pin_memory=loader.pin_memory,
+                worker_init_fn=loader.worker_init_fn,
             )
         features, labels = [], []
-        for images, targets, *_ in loader:
-            features.append(_features_of(trainer, pl_module, images.to(pl_module.device)))
-            labels.append(targets.to(pl_module.device))
+        for batch in loader:
+            images, targets, *_ = trainer.precision_plugin.convert_input(trainer.strategy.batch_to_device(batch))
+            features.append(_features_of(trainer, pl_module, images))
+            labels.append(targets)
         return _in_order(trainer, pl_module, features, dataset).T, _in_order(trainer, pl_module, labels, dataset)
 
 

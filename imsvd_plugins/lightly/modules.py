@@ -22,8 +22,9 @@ class IMSVD(SelfSupervisedModule):
     ``train_diagonal``, ``train_off_diagonal``, ``train_invariance``; the online classifier's as Lightly names them.
 
     Args:
-        batch_size_per_device: Images a device and step; the learning rate scales with the global batch.
-        num_classes: Classes of the online linear classifier, at least 5 (it reports top-5).
+        batch_size_per_device: Images a device and step. The paper's learning rate scales with the global batch, that of
+            an ``optimizer`` does not.
+        num_classes: Classes of the online linear classifier, which reports top-1 and, of five or more, top-5.
         backbone: Images to features ``(N, d)`` or ``(N, d, 1, 1)``; None for ResNet-50 with zero-initialised residuals.
         projection_head: None for the paper's, from 2048 features to 8160 logits.
         criterion: None for the paper's, 80 bins, over the batch of all devices.
@@ -71,7 +72,7 @@ class IMSVD(SelfSupervisedModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of two or more views, each normalised by its own batch statistics, and of the online classifier."""
         views, targets = batch[0], batch[1]
-        features = [self(view).flatten(start_dim=1) for view in views]
+        features = [self.features(view) for view in views]
         terms = self.criterion.forward_components(*(self.projection_head(feature) for feature in features))
         return self.log_and_total(terms, features[0], targets, batch_idx)
 
@@ -83,11 +84,13 @@ class SSLHSIC(SelfSupervisedModule):
     predictions and the target projections of both views. The target follows the online network by an average whose
     momentum goes from 0.99 to 1 by cosine. Logged: ``train_loss`` and, unweighted, ``train_hsic_zy``,
     ``train_hsic_zz`` and ``train_scale``; the online classifier's as Lightly names them. The paper evaluates an average
-    of the weights: give the trainer Lightning's ``EMAWeightAveraging(decay=0.999)``.
+    of the weights: give the trainer ``EMAWeightAveraging(decay=0.999)``, which Lightning
+    has since 2.6.
 
     Args:
-        batch_size_per_device: Images a device and step; the learning rate scales with the global batch.
-        num_classes: Classes of the online linear classifier, at least 5 (it reports top-5).
+        batch_size_per_device: Images a device and step. The paper's learning rate scales with the global batch, that of
+            an ``optimizer`` does not.
+        num_classes: Classes of the online linear classifier, which reports top-1 and, of five or more, top-5.
         backbone: Images to features ``(N, d)`` or ``(N, d, 1, 1)``; None for ResNet-50 with zero-initialised residuals.
         projection_head: None for the paper's, from 2048 features to 256.
         prediction_head: None for the paper's, from 256 to 256.
@@ -97,6 +100,9 @@ class SSLHSIC(SelfSupervisedModule):
             paper's.
         decay_norms_and_biases: Whether the optimizer's weight decay is theirs too. LARS adapts what decays.
         lr_scheduler: Makes the schedule from the optimizer, a step an epoch; None for warm-up and cosine.
+
+    Raises:
+        ValueError: If the widths of the two heads do not fit.
     """
 
     method = "ssl_hsic"
@@ -131,6 +137,13 @@ class SSLHSIC(SelfSupervisedModule):
             ignore=["backbone", "projection_head", "prediction_head", "criterion", "optimizer", "lr_scheduler"]
         )
         self.prediction_head = prediction_head or HSICPredictionHead()
+        first, *_, last = (layer for layer in self.prediction_head.layers if isinstance(layer, nn.Linear))
+        width = [layer for layer in projection_head.layers if isinstance(layer, nn.Linear)][-1].out_features
+        if not width == first.in_features == last.out_features:
+            raise ValueError(
+                f"prediction_head must map the {width} outputs of projection_head to as many, got a head from "
+                f"{first.in_features} to {last.out_features}."
+            )
         self.criterion = criterion or HSICLoss(gather_distributed=True)
         self.target_backbone = copy.deepcopy(self.backbone)
         self.target_projection_head = copy.deepcopy(self.projection_head)
@@ -139,8 +152,10 @@ class SSLHSIC(SelfSupervisedModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of the predictions and target projections of two views, and of the online classifier."""
+        if len(batch[0]) != 2:
+            raise ValueError(f"SSLHSIC takes two views of each image, got {len(batch[0])}.")
         (view_a, view_b), targets = batch[0], batch[1]
-        features_a, features_b = (self(view).flatten(start_dim=1) for view in (view_a, view_b))
+        features_a, features_b = (self.features(view) for view in (view_a, view_b))
         predictions = (self.prediction_head(self.projection_head(features)) for features in (features_a, features_b))
         projections = (self.forward_target(view) for view in (view_a, view_b))
         terms = self.criterion.forward_components(*predictions, *projections)

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from imsvd_plugins.functional import HSICTerms, IMSVDTerms
+from imsvd_plugins.functional._checks import check_integer
 from imsvd_plugins.lightly.backbones import ResNet
 
 Batch = Sequence[Any]  # views, labels and, from a LightlyDataset, file names
@@ -41,6 +42,7 @@ class SelfSupervisedModule(LightningModule):
         lr_scheduler: MakeScheduler | None,
     ) -> None:
         super().__init__()
+        check_integer("warmup_epochs", warmup_epochs, minimum=0)
         self.batch_size_per_device = batch_size_per_device
         self.warmup_epochs = warmup_epochs
         self.make_optimizer = optimizer
@@ -49,7 +51,7 @@ class SelfSupervisedModule(LightningModule):
         self.backbone = ResNet(50) if backbone is None else backbone
         self.projection_head = projection_head
         self.online_classifier = OnlineLinearClassifier(
-            feature_dim=projection_head.layers[0].in_features, num_classes=num_classes
+            feature_dim=projection_head.layers[0].in_features, num_classes=num_classes, topk=(1, min(5, num_classes))
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -57,10 +59,20 @@ class SelfSupervisedModule(LightningModule):
         features: Tensor = self.backbone(x)
         return features
 
+    def features(self, x: Tensor) -> Tensor:
+        """Features of images, ``(N, d)``."""
+        features: Tensor = self(x).flatten(start_dim=1)
+        expected = self.projection_head.layers[0].in_features
+        if features.shape[1] != expected:
+            raise ValueError(
+                f"projection_head's input_dim must be the backbone's {features.shape[1]} features, got {expected}."
+            )
+        return features
+
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Score the online classifier on labelled images."""
         images, targets = batch[0], batch[1]
-        features = self(images).flatten(start_dim=1)
+        features = self.features(images)
         loss, log = self.online_classifier.validation_step((features, targets), batch_idx)
         self.log_dict(log, prog_bar=True, sync_dist=True, batch_size=len(targets))
         return loss  # type: ignore[no-any-return]

@@ -17,6 +17,7 @@ from loaders import device_loaders, worker_loaders
 from methods import Method, Setup
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from results import print_table, read_json, write_curves, write_json
 from torch import nn
 from views import View
@@ -45,32 +46,55 @@ def main(benchmark, arguments=None):
     add = parser.add_argument
     add("--data", type=Path, required=True, help=benchmark.data_help)
     add("--methods", nargs="+", choices=benchmark.methods, default=list(benchmark.methods), help="default: all")
-    add("--epochs", type=int, default=benchmark.epochs, help="default: %(default)s")
-    add("--batch-size", type=int, default=benchmark.batch_size, help="default: %(default)s")
-    add("--seeds", type=int, nargs="+", default=[0], help="one run each; default: 0")
+    add("--epochs", type=at_least(1), default=benchmark.epochs, help="default: %(default)s")
+    add("--batch-size", type=at_least(2), default=benchmark.batch_size, help="default: %(default)s")
+    add("--seeds", type=at_least(0), nargs="+", default=[0], help="one run each; default: 0")
     add("--work-dir", type=Path, default=Path("benchmark_logs", benchmark.name), help="default: %(default)s")
-    add("--num-workers", type=int, default=8, help="processes that load images; default: %(default)s")
+    add("--num-workers", type=at_least(0), default=8, help="processes that load images; default: %(default)s")
     options = parser.parse_args(arguments)
+    settings = {
+        "benchmark": benchmark.name,
+        "data": str(options.data.resolve()),
+        "epochs": options.epochs,
+        "batch_size": options.batch_size,
+    }
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    pending = unfinished(options)
+    loaders = None
     try:
         open_split = benchmark.open_data(options.data)
-        check_work_dir(options.work_dir, benchmark.name, options.epochs, options.batch_size)
+        check_work_dir(options.work_dir, settings)
+        if pending:
+            loaders = make_loaders(benchmark, open_split, options, device)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    run(benchmark, open_split, options, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    write_json(options.work_dir / "settings.json", settings)
+    try:
+        run(benchmark, pending, loaders, options, device)
+    except SIGTERMException:  # which has no status of its own, and would look like a finished run
+        sys.exit(143)
 
 
-def check_work_dir(work_dir, name, epochs, batch_size):
+def at_least(smallest):
+    """The type of an argument that must be an integer of at least ``smallest``."""
+
+    def integer(text):
+        if not text.isdecimal() or int(text) < smallest:
+            raise argparse.ArgumentTypeError(f"must be an integer >= {smallest}, got {text!r}")
+        return int(text)
+
+    return integer
+
+
+def check_work_dir(work_dir, settings):
     """Refuse to mix the results of different settings."""
-    settings = {"benchmark": name, "epochs": epochs, "batch_size": batch_size}
     file = work_dir / "settings.json"
-    if not file.exists():
-        write_json(file, settings)
-    elif (found := read_json(file)) != settings:
+    if file.exists() and (found := read_json(file)) != settings:
         raise ValueError(f"--work-dir {work_dir} holds runs of {found}, not of {settings}: take another.")
 
 
-def run(benchmark, open_split, options, device):
-    """Train what is not finished yet, and print the table of all that is."""
+def unfinished(options):
+    """The methods and seeds that have no result yet, and their folders."""
     pending = []
     for method, seed in itertools.product(options.methods, options.seeds):
         folder = options.work_dir / method / f"seed{seed}"
@@ -78,8 +102,11 @@ def run(benchmark, open_split, options, device):
             print(f"{method}, seed {seed}: finished before, in {folder}")
         else:
             pending.append((method, seed, folder))
-    if pending:
-        loaders = make_loaders(benchmark, open_split, options, device)
+    return pending
+
+
+def run(benchmark, pending, loaders, options, device):
+    """Train what is not finished yet, and print the table of all that is."""
     for method, seed, folder in pending:
         result = train(benchmark, method, seed, loaders, options, device, folder)
         print(result)

@@ -165,12 +165,36 @@ def test_more_seeds_give_mean_and_deviation(benchmarks, capsys, tmp_path):
     assert (tmp_path / "curves.png").stat().st_size > 0
 
 
-def test_a_batch_of_more_images_than_there_are_is_refused(cifar10, packed, tmp_path):
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--batch-size", IMAGES + 1], f"--batch-size must be at most the {IMAGES} training images, got {IMAGES + 1}"),
+        (["--epochs", 0], "argument --epochs: must be an integer >= 1, got '0'"),
+        (["--batch-size", 1], "argument --batch-size: must be an integer >= 2, got '1'"),
+        (["--num-workers", -1], "argument --num-workers: must be an integer >= 0, got '-1'"),
+    ],
+)
+def test_wrong_numbers_are_refused_and_leave_no_folder(cifar10, packed, tmp_path, capsys, words, message):
     from run import main
 
-    options = ["--data", packed, "--batch-size", IMAGES + 1, "--num-workers", 0, "--work-dir", tmp_path / "work"]
-    with pytest.raises(ValueError, match="--batch-size must be at most the 64 training images, got 65"):
+    options = ["--data", packed, "--num-workers", 0, "--work-dir", tmp_path / "work", *words]
+    with pytest.raises(SystemExit, match="2"):
         main(cifar10, [str(word) for word in options])
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_folder_of_other_data_is_refused(cifar10, packed, tmp_path, capsys):
+    from run import main
+
+    other = tmp_path / "other.npz"
+    other.write_bytes(packed.read_bytes())
+    options = ["--methods", "simclr", "--epochs", 1, "--batch-size", BATCH, "--num-workers", 0]
+    options = [str(word) for word in [*options, "--work-dir", tmp_path / "work"]]
+    main(cifar10, ["--data", str(packed), *options])
+    with pytest.raises(SystemExit, match="2"):
+        main(cifar10, ["--data", str(other), *options])
+    assert str(packed) in capsys.readouterr().err
 
 
 def test_an_unknown_method_is_answered_with_the_known_ones(benchmark, capsys):

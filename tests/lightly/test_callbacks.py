@@ -1,14 +1,18 @@
 """What the callbacks report, and that training goes on as without them. On two ranks: see test_command_ranks.py."""
 
+import copy
+
 import matplotlib.image
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.demos.boring_classes import BoringModel
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
+from torch.nn.functional import normalize
 from torch.utils.data import DataLoader
 
 from imsvd_plugins.functional.diagnostics import representation_figures
@@ -155,6 +159,63 @@ def test_knn_is_scikit_learns(method, small_model, loaders, make_trainer):
     expected = classifier.fit(bank.numpy(), labels).score(queries.numpy(), labels)
     assert 0 < expected < 1
     assert trainer.callback_metrics["val_knn_top1"].item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("averages_first", [True, False])
+def test_knn_sees_averaged_weights_in_bank_and_queries(averages_first, small_model, loaders, make_trainer):
+    """Lightning puts them in its own callback's turn; the accuracy must not depend on the order of the two."""
+    model, data = small_model("imsvd"), Data(loaders)
+    seen, current = [], []
+
+    class Recorded(KNNCallback):
+        def on_train_batch_end(self, trainer, pl_module, *_):
+            current.append(pl_module.backbone[0].weight.detach().clone())
+
+        def on_validation_batch_end(self, trainer, pl_module, *arguments):
+            super().on_validation_batch_end(trainer, pl_module, *arguments)
+            if not trainer.sanity_checking:
+                seen.append((self._bank, copy.deepcopy(pl_module.backbone)))
+
+    callbacks = [EMAWeightAveraging(decay=0.5, update_every_n_steps=1), Recorded(k=5)]
+    trainer = make_trainer(max_epochs=2, callbacks=callbacks if averages_first else callbacks[::-1])
+    trainer.fit(model, datamodule=data)
+    bank, backbone = seen[-1]
+    assert not torch.equal(backbone[0].weight, current[-1])
+    with torch.no_grad():
+        features = torch.cat([normalize(backbone.eval()(images), dim=1) for images, *_ in data.bank_dataloader()])
+    torch.testing.assert_close(bank, features.T)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true", "bf16-mixed"])
+def test_callbacks_take_the_trainers_precision(precision, small_model, loaders, make_trainer):
+    trainer = make_trainer(precision=precision, max_epochs=1, callbacks=[RepresentationCallback(), KNNCallback(k=5)])
+    model = small_model("imsvd")
+    seen = set()
+    model.backbone.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    trainer.fit(model, datamodule=Data(loaders))
+    assert seen == {torch.float64 if precision == "64-true" else torch.bfloat16}
+    assert 0 <= trainer.callback_metrics["val_knn_top1"] <= 1
+    assert trainer.callback_metrics["train_rankme"] > 1
+
+
+def test_knn_is_no_part_of_a_prediction(small_model, loaders, make_trainer):
+    predicted = make_trainer(callbacks=[KNNCallback()]).predict(
+        small_model("imsvd"), DataLoader(torch.rand(8, 3, 16, 16))
+    )
+    assert len(predicted) == 8
+
+
+def test_a_part_that_is_frozen_stays_so(small_model, loaders, make_trainer):
+    model = small_model("imsvd")
+    modes = []
+
+    class Frozen(RepresentationCallback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            modes.append((pl_module.backbone[1].training, pl_module.projection_head.training))
+            pl_module.backbone[1].eval()
+
+    make_trainer(max_epochs=1, callbacks=[Frozen(num_samples=1000)]).fit(model, *loaders)
+    assert modes == [(True, True), *[(False, True)] * 3]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,10 @@
 """`imsvd-plugins lightly`: every shipped YAML config, shrunk; resuming; wrong input. Two ranks: test_command_ranks."""
 
 import io
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +171,57 @@ def test_print_config_gives_a_whole_config(capsys):
     assert printed["trainer"]["accumulate_grad_batches"] == 1  # a default that the file leaves out
 
 
+def test_an_epoch_without_validation_is_saved_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = {**SMALL, "trainer.max_epochs": "3", "trainer.check_val_every_n_epoch": "2"}
+    main(["fit", "--config", str(DIGITS), *options(settings), f"--trainer.default_root_dir={tmp_path}"])
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 6
+
+
+def test_without_a_checkpoint_there_is_nothing_to_validate(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["--config", str(DIGITS), "--ckpt_path", "last", f"--trainer.default_root_dir={tmp_path}"]
+    with pytest.raises(SystemExit, match="2"):
+        main(["validate", *words])
+    assert f"--ckpt_path last: there is no last checkpoint in {tmp_path}/checkpoints" in capsys.readouterr().err
+
+
+def test_what_a_component_refuses_is_said_in_a_line(tmp_path, capsys):
+    words = ["--config", str(DIGITS), "--model.init_args.criterion.init_args.temperature", "0"]
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", *words])
+    assert capsys.readouterr().err.splitlines()[-1] == "error: temperature must be a finite number > 0, got 0.0."
+
+
+def test_components_may_lie_in_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "my_callback.py").write_text("from pytorch_lightning import Callback\nclass Mine(Callback): pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    settings = {**SMALL, "trainer.default_root_dir": str(tmp_path), "trainer.callbacks+": "my_callback.Mine"}
+    main(["fit", "--config", str(DIGITS), *options(settings)])
+    [config] = tmp_path.glob("**/config.yaml")
+    assert "my_callback.Mine" in config.read_text()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_interrupted_training_does_not_look_finished(number, status, tmp_path):
+    settings = {**SMALL, "trainer.max_epochs": "500", "trainer.enable_progress_bar": "true"}
+    words = ["lightly", "fit", "--config", str(DIGITS), *options(settings)]
+    with subprocess.Popen(
+        [sys.executable, str(Path(sys.executable).with_name("imsvd-plugins")), *words, "--trainer.default_root_dir=."],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "checkpoints" / "last.ckpt").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == status
+
+
 def test_mixed_precision(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = {**SMALL, "trainer.precision": "bf16-mixed", "trainer.default_root_dir": str(tmp_path)}
@@ -210,10 +265,10 @@ def test_a_wrong_key_or_value_is_named_before_anything_runs(words, named, capsys
     assert named in capsys.readouterr().err
 
 
-def test_bins_that_do_not_divide_the_head_are_refused_before_training(tmp_path, monkeypatch):
+def test_bins_that_do_not_divide_the_head_are_refused_before_training(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     settings = {**SMALL, "model.init_args.criterion.init_args.num_bins": "17"}
-    with pytest.raises(
-        ValueError, match="num_bins must divide the projector's output dimension D = 512, got num_bins = 17"
-    ):
+    with pytest.raises(SystemExit, match="2"):
         main(["fit", "--config", str(DIGITS), *options(settings)])
+    error = capsys.readouterr().err
+    assert "num_bins must divide the projector's output dimension D = 512, got num_bins = 17" in error

@@ -1,6 +1,7 @@
 """The data modules and backbones that config files name."""
 
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,9 +99,12 @@ def test_folders_of_different_classes_are_refused(folders):
         ImageFolderDataModule(str(folders), TWO_VIEWS)
 
 
-def test_a_batch_larger_than_the_data_is_refused(folders):
-    data = ImageFolderDataModule(str(folders), TWO_VIEWS, batch_size_per_device=7)
-    with pytest.raises(ValueError, match="must be at most the number of training images, 6, got 7"):
+@pytest.mark.parametrize(("devices", "batch_size"), [(1, 7), (2, 4)])
+def test_a_batch_larger_than_a_devices_share_is_refused(folders, devices, batch_size):
+    data = ImageFolderDataModule(str(folders), TWO_VIEWS, batch_size_per_device=batch_size)
+    data.trainer = SimpleNamespace(world_size=devices)
+    share = f"share of the training images, {6 // devices} of 6 on {devices} device"
+    with pytest.raises(ValueError, match=rf"{share}\(s\), got {batch_size}"):
         data.setup("fit")
 
 

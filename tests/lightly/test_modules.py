@@ -1,5 +1,7 @@
+import copy
 import math
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,7 +10,15 @@ from pytorch_lightning import Callback
 from torch import nn
 from torch.utils.data import DataLoader
 
-from imsvd_plugins.lightly import METHODS, HSICLoss, IMSVDLoss, IMSVDProjectionHead
+from imsvd_plugins.lightly import (
+    IMSVD,
+    METHODS,
+    SSLHSIC,
+    HSICLoss,
+    HSICProjectionHead,
+    IMSVDLoss,
+    IMSVDProjectionHead,
+)
 
 EPOCHS, STEPS_PER_EPOCH = 4, 4
 BOTH = pytest.mark.parametrize("method", ["imsvd", "ssl_hsic"])
@@ -269,3 +279,70 @@ def test_another_optimizer_and_schedule(method, all_decay, small_model, loaders,
 def test_bins_that_do_not_divide_the_projection_are_refused_at_once():
     with torch.device("meta"), pytest.raises(ValueError, match=r"num_bins must divide .* D = 8160, got num_bins = 7"):
         METHODS["imsvd"]["model"](256, 1000, criterion=IMSVDLoss(num_bins=7))
+
+
+def test_a_head_of_another_width_than_the_backbone_is_named(small_model, loaders, make_trainer):
+    model = small_model("imsvd")
+    model.backbone = nn.Sequential(nn.AdaptiveAvgPool2d(1))
+    with pytest.raises(ValueError, match="projection_head's input_dim must be the backbone's 3 features, got"):
+        make_trainer(max_epochs=1).fit(model, *loaders)
+
+
+def test_a_predictor_of_another_width_than_the_projector_is_refused():
+    with pytest.raises(ValueError, match="must map the 128 outputs of projection_head to as many, got a head from 256"):
+        SSLHSIC(8, 10, backbone=nn.Identity(), projection_head=HSICProjectionHead(512, 64, 128))
+
+
+def test_ssl_hsic_takes_two_views():
+    model = SSLHSIC(8, 10, backbone=nn.Identity())
+    with pytest.raises(ValueError, match="takes two views of each image, got 3"):
+        model.training_step(([torch.zeros(8, 2048)] * 3, torch.zeros(8)), 0)
+
+
+def test_a_warm_up_is_not_negative():
+    with pytest.raises(ValueError, match="warmup_epochs"):
+        IMSVD(8, 10, backbone=nn.Identity(), warmup_epochs=-1)
+
+
+@pytest.mark.parametrize("num_classes", [2, 5])
+def test_few_classes_have_a_smaller_second_figure(num_classes, small_model):
+    model = IMSVD(8, num_classes, backbone=nn.Identity())
+    assert model.online_classifier.topk == (1, num_classes)
+
+
+def test_ssl_hsic_compares_predictions_with_the_targets_projections(small_model, loaders, make_trainer):
+    """The logged loss is the one of all four sets of vectors, and both parts of the target follow."""
+    model = small_model("ssl_hsic")
+    with torch.no_grad():
+        for target in (model.target_backbone, model.target_projection_head):
+            for parameter in target.parameters():
+                parameter.mul_(1.5)
+    before = copy.deepcopy(model)
+    after = {}
+
+    class FirstStep(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            after.update(loss=trainer.callback_metrics["train_loss"].item())
+            after.update((name, value.clone()) for name, value in pl_module.state_dict().items())
+            trainer.should_stop = True
+
+    make_trainer(max_epochs=2, callbacks=[FirstStep()]).fit(model, *loaders)
+    views = next(iter(loaders[0]))[0]
+    twin = copy.deepcopy(before)
+    with torch.no_grad():
+        predictions = [twin.prediction_head(twin.projection_head(twin.backbone(view))) for view in views]
+        projections = [twin.target_projection_head(twin.target_backbone(view)) for view in views]
+        expected = twin.criterion(*predictions, *projections)
+    assert after["loss"] == pytest.approx(expected.item(), rel=1e-5)
+    for name in ("backbone.0.weight", "projection_head.layers.0.weight"):
+        old = before.state_dict()[f"target_{name}"]
+        torch.testing.assert_close(after[f"target_{name}"], 0.99 * old + 0.01 * after[name])
+
+
+@BOTH
+def test_the_papers_learning_rate_is_that_of_all_devices(method, small_model):
+    model = small_model(method)
+    model.make_scheduler = partial(torch.optim.lr_scheduler.StepLR, step_size=1)
+    model.trainer = SimpleNamespace(world_size=8)
+    [optimizer], _ = model.configure_optimizers()
+    assert {group["lr"] for group in optimizer.param_groups} == {model.learning_rate * model.batch_size_per_device / 32}
