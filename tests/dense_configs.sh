@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
 # Builds the models of mm_configs/benchmarks/dense, gives them a pretraining's weights and lets them train a step and
 # predict, with the maintained forks of mmdet and mmseg: the released ones refuse the current mmcv. Needs an environment of
-# its own, and a C++ compiler for mmcv's operators, without which only mmseg's models can be built; they take half an hour
-# on one core (MAX_JOBS is how many to use). Not part of the default test run.
+# its own, and a C++ compiler for mmcv's operators, which take a quarter of an hour on one core (MAX_JOBS is how many to
+# use). Not part of the default test run.
 #
-#     tests/dense_configs.sh [FOLDER OF THE ENVIRONMENT]            with mmcv's operators
-#     MMCV_WITH_OPS=0 tests/dense_configs.sh [FOLDER]               mmseg's configs alone
+#     tests/dense_configs.sh [FOLDER OF THE ENVIRONMENT]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 environment=$(realpath -m "${1:-$(mktemp -d)/dense}")
-export MMCV_WITH_OPS=${MMCV_WITH_OPS:-1} CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 NO_ALBUMENTATIONS_UPDATE=1
+export CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 NO_ALBUMENTATIONS_UPDATE=1
 
 python3 -m venv "$environment"
 pip="$environment/bin/pip"
