@@ -106,39 +106,44 @@ def test_a_shipped_config_fits_and_validates(config, image_roots, tmp_path, monk
     assert ("val_knn_top1" in shown) == ("KNNCallback" in config.read_text())
 
 
-@pytest.mark.parametrize(
-    ("name", "epochs", "batch", "bins", "width"),
-    [("imsvd_cifar10", 800, 512, 32, 1024), ("imsvd_imagenet", 100, 2048, None, None)],
-)
-def test_the_papers_recipes(name, epochs, batch, bins, width):
-    """What the module's own defaults do not say; those are held to the papers by test_modules.py."""
+def recipe(name):
+    """A config's trainer and model, the transform's two views and the batch of all devices."""
     (path,) = (path for path in CONFIGS if path.stem == name)
     config = yaml.safe_load(path.read_text())
-    trainer, model = config["trainer"], config["model"].get("init_args", {})
-    devices = trainer["devices"] * trainer.get("num_nodes", 1)
-    assert trainer["max_epochs"] == epochs
-    assert devices * config["data"]["init_args"]["batch_size_per_device"] == batch
-    if bins is None:
-        assert model == {}
-        return
-    assert model["criterion"]["init_args"]["num_bins"] == bins
-    head = model["projection_head"]["init_args"]
-    assert head == {"input_dim": 512, "hidden_dim": width, "output_dim": width, "num_layers": 3}
-    sgd = {"lr": 0.1 * batch / 256, "momentum": 0.9, "weight_decay": 5e-4}
-    assert model["optimizer"] == {"class_path": "torch.optim.SGD", "init_args": sgd}
-    assert model["warmup_epochs"] == 10
-    assert model["decay_norms_and_biases"]
+    data, trainer = config["data"]["init_args"], config["trainer"]
+    batch = trainer["devices"] * trainer.get("num_nodes", 1) * data["batch_size_per_device"]
+    return trainer, config["model"].get("init_args", {}), data["transform"].get("init_args", {}), batch
 
 
-def test_ssl_hsic_on_imagenet_is_the_papers():
-    (path,) = (path for path in CONFIGS if path.stem == "ssl_hsic_imagenet")
-    config = yaml.safe_load(path.read_text())
-    trainer = config["trainer"]
-    assert "init_args" not in config["model"]
-    assert trainer["max_epochs"] == 1000
-    assert trainer["devices"] * trainer["num_nodes"] * config["data"]["init_args"]["batch_size_per_device"] == 4096
-    (average,) = (entry for entry in trainer["callbacks"] if entry["class_path"].endswith("EMAWeightAveraging"))
-    assert average["init_args"] == {"decay": 0.999}
+def test_imsvd_on_cifar10_is_the_papers():
+    trainer, model, views, batch = recipe("imsvd_cifar10")
+    assert (trainer["max_epochs"], batch) == (800, 512)
+    assert {name: part["init_args"] for name, part in model.items() if isinstance(part, dict)} == {
+        "backbone": {"depth": 18, "small_images": True, "zero_init_residual": False},
+        "projection_head": {"input_dim": 512, "hidden_dim": 1024, "output_dim": 1024, "num_layers": 3},
+        "criterion": {"num_bins": 32, "gather_distributed": True},
+        "optimizer": {"lr": 0.1 * batch / 256, "momentum": 0.9, "weight_decay": 5e-4},
+    }
+    assert model["optimizer"]["class_path"] == "torch.optim.SGD"
+    assert (model["warmup_epochs"], model["decay_norms_and_biases"]) == (10, True)
+    # Jitter, grayscale and flip are Lightly's defaults, which are BYOL's; the first view has no solarization.
+    assert views["view_1_transform"] == views["view_2_transform"]
+    assert views["view_1_transform"]["class_path"] == "lightly.transforms.BYOLView1Transform"
+    settings = {"input_size": 32, "min_scale": 0.2, "cj_sat": 0.4, "gaussian_blur": 0.0}
+    assert views["view_1_transform"]["init_args"] == settings
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "batch"), [("imsvd_imagenet", 100, 2048), ("ssl_hsic_imagenet", 1000, 4096)]
+)
+def test_imagenet_is_the_papers(name, epochs, batch):
+    """All else is the modules' own, which test_modules.py holds to the papers."""
+    trainer, model, views, found = recipe(name)
+    assert (trainer["max_epochs"], found) == (epochs, batch)
+    assert (trainer["strategy"], trainer["sync_batchnorm"]) == ("ddp", True)
+    assert model == views == {}
+    averages = [entry for entry in trainer["callbacks"] if entry["class_path"].endswith("EMAWeightAveraging")]
+    assert [entry["init_args"] for entry in averages] == ([{"decay": 0.999}] if name == "ssl_hsic_imagenet" else [])
 
 
 DIGITS = next(path for path in CONFIGS if path.stem == "imsvd_digits")
