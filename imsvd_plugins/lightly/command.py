@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 import warnings
 from pathlib import Path
 
@@ -70,7 +71,7 @@ class _CommandLine(LightningCLI):
             super().instantiate_classes()
         except (OSError, TypeError, ValueError) as error:
             cause: BaseException = error
-            while inner := cause.__cause__ or cause.__context__:
+            while _raised_in(cause).startswith("jsonargparse") and (inner := cause.__cause__ or cause.__context__):
                 cause = inner
             self.parser.error(str(cause), error)
 
@@ -85,6 +86,12 @@ class _CommandLine(LightningCLI):
         # By themselves checkpoints wait for a validation, and what was trained after the last one would be lost.
         parser.set_defaults({"checkpoint.save_last": True, "checkpoint.save_on_train_epoch_end": True})
         parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath", compute_fn=_checkpoint_folder)
+
+
+def _raised_in(error: BaseException) -> str:
+    """The name of the module that raised it."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals["__name__"])
 
 
 def _checkpoint_folder(default_root_dir: str | os.PathLike[str] | None) -> str:

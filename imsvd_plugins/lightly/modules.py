@@ -84,8 +84,7 @@ class SSLHSIC(SelfSupervisedModule):
     predictions and the target projections of both views. The target follows the online network by an average whose
     momentum goes from 0.99 to 1 by cosine. Logged: ``train_loss`` and, unweighted, ``train_hsic_zy``,
     ``train_hsic_zz`` and ``train_scale``; the online classifier's as Lightly names them. The paper evaluates an average
-    of the weights: give the trainer ``EMAWeightAveraging(decay=0.999)``, which Lightning
-    has since 2.6.
+    of the weights: give the trainer ``EMAWeightAveraging(decay=0.999)``, which Lightning has since 2.6.
 
     Args:
         batch_size_per_device: Images a device and step. The paper's learning rate scales with the global batch, that of

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -191,11 +192,32 @@ def test_without_a_checkpoint_there_is_nothing_to_validate(tmp_path, monkeypatch
     assert f"--ckpt_path last: there is no last checkpoint in {tmp_path}/checkpoints" in capsys.readouterr().err
 
 
-def test_what_a_component_refuses_is_said_in_a_line(tmp_path, capsys):
-    words = ["--config", str(DIGITS), "--model.init_args.criterion.init_args.temperature", "0"]
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--model.init_args.criterion.init_args.temperature", "0"],
+            "temperature must be a finite number > 0, got 0.0.",
+        ),
+        (["--trainer.accelerator", "toaster"], "You selected an invalid accelerator name: `accelerator='toaster'`."),
+        (["--trainer.callbacks+", f"{__name__}.Picky"], "Picky wants another day."),
+    ],
+)
+def test_what_a_component_refuses_is_said_in_a_line(words, message, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, __name__, types.SimpleNamespace(Picky=Picky))
     with pytest.raises(SystemExit, match="2"):
-        main(["fit", *words])
-    assert capsys.readouterr().err.splitlines()[-1] == "error: temperature must be a finite number > 0, got 0.0."
+        main(["fit", "--config", str(DIGITS), *words])
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {message}")
+
+
+class Picky(Callback):
+    """Its message is its own, not that of the error which it met."""
+
+    def __init__(self):
+        try:
+            {}["monday"]
+        except KeyError as error:
+            raise ValueError("Picky wants another day.") from error
 
 
 def test_components_may_lie_in_the_working_folder(tmp_path, monkeypatch):
