@@ -20,6 +20,7 @@ class IMSVD(SelfSupervisedModule):
 
     LARS at 0.6 for a batch of 256, weight decay 1e-6, momentum 0.9. Logged: ``train_loss`` and, unweighted,
     ``train_diagonal``, ``train_off_diagonal``, ``train_invariance``; the online classifier's as Lightly names them.
+    Networks and criterion are no hyperparameters: ``load_from_checkpoint`` wants those that were given again.
 
     Args:
         batch_size_per_device: Images a device and step. The paper's learning rate scales with the global batch, that of
@@ -85,6 +86,7 @@ class SSLHSIC(SelfSupervisedModule):
     momentum goes from 0.99 to 1 by cosine. Logged: ``train_loss`` and, unweighted, ``train_hsic_zy``,
     ``train_hsic_zz`` and ``train_scale``; the online classifier's as Lightly names them. The paper evaluates an average
     of the weights: give the trainer ``EMAWeightAveraging(decay=0.999)``, which Lightning has since 2.6.
+    Networks and criterion are no hyperparameters: ``load_from_checkpoint`` wants those that were given again.
 
     Args:
         batch_size_per_device: Images a device and step. The paper's learning rate scales with the global batch, that of
