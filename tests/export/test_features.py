@@ -1,4 +1,6 @@
-"""An exported backbone's features in the other library are those it had."""
+"""An exported backbone's features in the other library are those it had; one that it lacks is named."""
+
+import re
 
 import pytest
 import torch
@@ -155,3 +157,29 @@ def test_wrappers_do_not_matter(prefix, tmp_path, export):
     model, _ = export(tmp_path / "model.pt", "torchvision")
     backbone.fc = nn.Identity()
     assert_equal_features(backbone, model)
+
+
+@pytest.mark.parametrize(
+    ("config", "library", "message"),
+    [
+        ({"type": "ResNetV1d", "depth": 18}, "timm", "deep stem .*ResNetV1d"),
+        ({"type": "ResNet", "depth": 18, "base_channels": 24}, "torchvision", r"ResNet-18's .* resnet18 .*\(24,"),
+        (
+            {"type": "ResNet", "depth": 18, **THREE_STAGES},
+            "torchvision",
+            r"ResNet of 3 stages with \(2, 2, 2\) basic blocks.*one of depth 18, 34, 50, 101, 152",
+        ),
+        ({"type": "ResNet", "depth": 50, "style": "caffe"}, "timm", r"model\.backbone\.style = 'caffe'.*'pytorch'"),
+        ({"type": "ResNet", "depth": 18, "strides": (1, 2, 2, 1)}, "timm", r"model\.backbone\.strides = \(1, 2, 2, 1"),
+        ({"type": "VGG", "depth": 11}, "torchvision", r"must be a ResNet or a vision transformer, got 16 tensors: "),
+        ({**VIT, "layer_scale_init_value": 0.1}, "timm", "no plain vision transformer .*gamma.* one tensor too many"),
+        ({**VIT, "final_norm": False}, "torchvision", r"no plain vision transformer .*ln1\.bias.* absent"),
+        ({**VIT, "norm_cfg": {"type": "LN", "eps": 0.1}}, "timm", r"model\.backbone\.norm_cfg"),
+    ],
+)
+def test_a_backbone_that_a_library_lacks_is_named(config, library, message, mmengine_file, failure):
+    checkpoint = mmengine_file(MODELS.build(config), config)
+    line = failure(checkpoint, library)
+    assert re.search(message, line), line
+    assert str(checkpoint) in line
+    assert not checkpoint.with_name(f"epoch_1_backbone_{library}.pth").exists()
