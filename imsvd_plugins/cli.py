@@ -5,9 +5,11 @@ import contextlib
 import json
 import sys
 from pathlib import Path
+from pickle import UnpicklingError
 
 from imsvd_plugins import __version__, plugins
 from imsvd_plugins._terminal import positive, print_table
+from imsvd_plugins._weights_only import reason, weights_only
 from imsvd_plugins.benchmark import command as benchmark
 from imsvd_plugins.export import command as export
 
@@ -19,15 +21,19 @@ def main(argv: list[str] | None = None) -> int:
         argv: Arguments after the command's name; by default those of this process.
 
     Returns:
-        The exit status: 0; 1 if ``list --check`` finds a broken plug-in, a loss of ``benchmark`` failed or an extra is
-        not installed; 130 after Ctrl-C.
+        The exit status: 0; 1 if ``list --check`` finds a broken plug-in, a loss of ``benchmark`` failed, an extra is
+        not installed or a checkpoint holds more than data; 130 after Ctrl-C.
 
     Raises:
         SystemExit: If the arguments are wrong (status 2), or help or the version was asked for (status 0).
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
-        return _run(argv)
+        with weights_only():
+            return _run(argv)
+    except UnpicklingError as error:
+        print(f"imsvd-plugins: the checkpoint is not read, because it may run code: {reason(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("imsvd-plugins: interrupted", file=sys.stderr)
         return 130

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from imsvd_plugins._weights_only import reason
+
 _PREFIX = "backbone."
 # What wrapping a model in DistributedDataParallel or torch.compile puts in front of its names.
 _WRAPPERS = ("module.", "_orig_mod.")
@@ -97,7 +99,7 @@ def _load(path: Path) -> Any:
         advice = "" if torch.__version__ >= "2.6" else " (torch 2.6 or later skips harmless ones)"
         raise ValueError(
             f"{path} holds objects that cannot be read without running code of theirs{advice}: save the model's "
-            f"state_dict() alone with torch.save. ({str(error).strip().splitlines()[-1]})"
+            f"state_dict() alone with torch.save. ({reason(error)})"
         ) from error
     except (RuntimeError, ValueError, EOFError, KeyError, OSError) as error:
         raise ValueError(

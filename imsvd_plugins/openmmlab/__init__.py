@@ -14,13 +14,14 @@ except ModuleNotFoundError as error:
     ) from error
 
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
-from imsvd_plugins.openmmlab import model_index, safe_globals
+from imsvd_plugins.openmmlab import model_index
 from imsvd_plugins.openmmlab.algorithms import IMSVD, SSLHSIC
 from imsvd_plugins.openmmlab.cpu import CPUDistributedDataParallel
 from imsvd_plugins.openmmlab.datasets import Digits
 from imsvd_plugins.openmmlab.heads import HSICHead, IMSVDHead
 from imsvd_plugins.openmmlab.hooks import KNNEvalHook
 from imsvd_plugins.openmmlab.loops import KNNLoop
+from imsvd_plugins.openmmlab.plain_checkpoint import PlainCheckpointHook
 from imsvd_plugins.openmmlab.probe import OnlineProbeHook
 from imsvd_plugins.openmmlab.representation import RepresentationHook
 from imsvd_plugins.openmmlab.resume import ExactResumeHook
@@ -39,6 +40,7 @@ __all__ = [
     "KNNEvalHook",
     "KNNLoop",
     "OnlineProbeHook",
+    "PlainCheckpointHook",
     "RepresentationHook",
 ]
 
@@ -46,7 +48,7 @@ for _node, _classes in {
     MODELS: (IMSVD, SSLHSIC, IMSVDHead, HSICHead, IMSVDLoss, HSICLoss),
     MODEL_WRAPPERS: (CPUDistributedDataParallel,),
     DATASETS: (Digits,),
-    HOOKS: (ExactResumeHook, KNNEvalHook, OnlineProbeHook, RepresentationHook),
+    HOOKS: (ExactResumeHook, KNNEvalHook, OnlineProbeHook, PlainCheckpointHook, RepresentationHook),
     NODES["LOOPS"]: (KNNLoop,),
 }.items():
     # mmpretrain registers its own names first: registering a name twice is an error, and its own have precedence.
@@ -57,5 +59,4 @@ for _node, _classes in {
         if _class.__name__ not in _node.fallback.module_dict:
             _node.fallback.register_module(module=_class)
 
-safe_globals.allow()
 model_index.register()

@@ -9,11 +9,13 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import mmpretrain
+import torch
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
 
 import imsvd_plugins
+from imsvd_plugins.openmmlab.safe_globals import STAND_INS
 
 _USAGE = {
     "train": "imsvd-plugins train CONFIG [options of mmpretrain's tools/train.py]",
@@ -121,6 +123,8 @@ def _run_tool(tool: str, argv: list[str]) -> None:
     before = sys.argv
     sys.argv = [f"imsvd-plugins {tool}", *argv]
     try:
-        runpy.run_path(os.fspath(_TOOLS / f"{tool}.py"), run_name="__main__")
+        # A checkpoint of a stock config, too, is read here: see PlainCheckpointHook.
+        with torch.serialization.safe_globals(STAND_INS):
+            runpy.run_path(os.fspath(_TOOLS / f"{tool}.py"), run_name="__main__")
     finally:
         sys.argv = before

@@ -1,6 +1,7 @@
 _base_ = "mmpretrain::_base_/default_runtime.py"
 
-# Plain names for this package's parts, and checkpoints that current torch can read.
+# Plain names for this package's parts.
 custom_imports = dict(imports=["imsvd_plugins.openmmlab"])
-# A run that was interrupted goes on exactly where it can, and from the last whole checkpoint.
-default_hooks = dict(exact_resume=dict(type="ExactResumeHook"))
+# A run that was interrupted goes on exactly where it can, and from the last whole checkpoint;
+# and every program can load its checkpoints.
+default_hooks = dict(exact_resume=dict(type="ExactResumeHook"), plain_checkpoint=dict(type="PlainCheckpointHook"))

@@ -1,10 +1,15 @@
 """Resuming and loading, with the shipped configs, upstream mmengine and current torch."""
 
+import re
+import subprocess
+import sys
 from pickle import UnpicklingError
 
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+
+from imsvd_plugins.openmmlab.safe_globals import STAND_INS
 
 HSIC = "ssl-hsic_resnet14-w24_1xb256-coslr-60e_digits"
 IMSVD = "imsvd_resnet14-w24_1xb256-coslr-60e_digits"
@@ -78,14 +83,73 @@ def test_a_linear_probe_takes_the_backbone(small, run, tmp_path):
     assert "accuracy/top1" in {key.removeprefix("val/") for key in probe.message_hub.log_scalars}
 
 
-class OtherAttribute:
-    """Pickles as an attribute that no checkpoint of mmengine's asks for."""
+READ_ELSEWHERE = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import torch
+from mmengine.runner import CheckpointLoader
+from mmpretrain.models import build_backbone
+checkpoint = CheckpointLoader.load_checkpoint(sys.argv[1], map_location="cpu")
+backbone = build_backbone(dict(
+    type="mmpretrain.ResNet_CIFAR", depth=18, base_channels=8, stem_channels=16, num_stages=3, strides=(2, 2, 2),
+    dilations=(1, 1, 1), out_indices=(2,),
+    init_cfg=dict(type="Pretrained", checkpoint=sys.argv[1], prefix="backbone.")))
+backbone.init_weights()
+assert torch.equal(backbone.conv1.weight, checkpoint["state_dict"]["backbone.conv1.weight"])
+assert not any(name.startswith("imsvd_plugins") for name in sys.modules)
+print(len(checkpoint["message_hub"]["log_scalars"]["train/loss"]["log_history"]))
+"""
 
-    def __reduce__(self):
-        return getattr, (HistoryBuffer, "register_statistics")
+
+def test_programs_that_know_nothing_of_this_package_load_its_checkpoints(small, run, tmp_path):
+    run(small(HSIC))
+    checkpoint = tmp_path / "epoch_2.pth"
+    assert torch.serialization.get_unsafe_globals_in_checkpoint(checkpoint) == []
+    finished = subprocess.run(
+        [sys.executable, "-c", READ_ELSEWHERE, checkpoint], capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.split()[-1] == "4"
 
 
-def test_only_what_mmengine_needs_is_declared_safe(tmp_path):
-    torch.save({"meta": OtherAttribute()}, tmp_path / "checkpoint.pth")
+def test_curves_are_the_same_after_saving_and_loading(small, run, tmp_path):
+    before = run(small(HSIC)).message_hub.log_scalars
+    after = run(small(HSIC, resume=True)).message_hub.log_scalars
+    assert before.keys() == after.keys()
+    for name, curve in before.items():
+        assert after[name].max_length == curve.max_length
+        for was, now in zip(curve.data, after[name].data, strict=True):
+            assert was.dtype == now.dtype
+            assert was.tolist() == now.tolist()
+
+
+def test_a_checkpoint_with_mmengines_own_objects_is_read_as_numbers(small, run, tmp_path):
+    """A stock config's checkpoint, as the commands read it."""
+    cfg = small(HSIC)
+    cfg.default_hooks.pop("plain_checkpoint")
+    curves = run(cfg).message_hub.log_scalars
+    checkpoint = tmp_path / "epoch_2.pth"
     with pytest.raises(UnpicklingError):
-        torch.load(tmp_path / "checkpoint.pth")
+        torch.load(checkpoint)
+    with torch.serialization.safe_globals(STAND_INS):
+        hub = torch.load(checkpoint)["message_hub"]
+    for name, curve in curves.items():
+        found = hub["log_scalars"][name]
+        assert type(found) is HistoryBuffer
+        assert [part.tolist() for part in found.data] == [part.tolist() for part in curve.data]
+        assert found.mean() == curve.mean()
+    # Saved again it is mmengine's own class, not a stand-in.
+    torch.save(hub, checkpoint)
+    assert not any("imsvd" in name for name in torch.serialization.get_unsafe_globals_in_checkpoint(checkpoint))
+
+
+def test_importing_this_package_declares_nothing_safe():
+    code = (
+        "import warnings, torch; warnings.simplefilter('ignore'); import imsvd_plugins.openmmlab\n"
+        "print(torch.serialization.get_safe_globals())"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # Torch declares some classes of its own.
+    declared = re.findall(r"<\w+ '?([\w.]+)|'([\w.]+)'", finished.stdout)
+    assert declared
+    assert all((name or alias).startswith("torch.") for name, alias in declared)

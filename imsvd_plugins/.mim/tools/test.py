@@ -2,6 +2,6 @@
 
 import sys
 
-from imsvd_plugins.openmmlab.train import main
+from imsvd_plugins.cli import main
 
-main(sys.argv[1:], tool="test")
+sys.exit(main(["test", *sys.argv[1:]]))

@@ -2,6 +2,6 @@
 
 import sys
 
-from imsvd_plugins.openmmlab.train import main
+from imsvd_plugins.cli import main
 
-main(sys.argv[1:])
+sys.exit(main(["train", *sys.argv[1:]]))
