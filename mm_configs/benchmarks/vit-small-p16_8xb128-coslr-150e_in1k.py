@@ -14,5 +14,6 @@ model = dict(
 
 # 5e-4 * 1024 / 512
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
+custom_imports = dict(imports=["imsvd_plugins.openmmlab"])
 # Every program can load the checkpoints.
-default_hooks = dict(plain_checkpoint=dict(type="imsvd_plugins.PlainCheckpointHook"))
+default_hooks = dict(plain_checkpoint=dict(type="PlainCheckpointHook"))

@@ -4,5 +4,6 @@ _base_ = [
 ]
 
 # Give the pretraining's checkpoint: --cfg-options model.backbone.init_cfg.checkpoint=...
+custom_imports = dict(imports=["imsvd_plugins.openmmlab"])
 # Every program can load the checkpoints.
-default_hooks = dict(plain_checkpoint=dict(type="imsvd_plugins.PlainCheckpointHook"))
+default_hooks = dict(plain_checkpoint=dict(type="PlainCheckpointHook"))
