@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.runner import Runner
 from mmengine.structures import InstanceData, PixelData
 
 from imsvd_plugins.openmmlab.train import resolve_config
@@ -40,14 +41,24 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory):
-    """A checkpoint as a pretraining leaves it, by mmpretrain's ResNet-50, and the backbone's weights in it."""
-    from mmpretrain.models import ResNet
-
-    backbone = ResNet(depth=50).state_dict()
-    path = tmp_path_factory.mktemp("checkpoint") / "epoch_100.pth"
-    other = {"neck.fc0.weight": torch.zeros(1)}
-    torch.save({"state_dict": {f"backbone.{key}": value for key, value in backbone.items()} | other}, path)
-    return path, backbone
+    """The checkpoint of a pretraining of mmpretrain's ResNet-50 by a shipped config, and the backbone's weights in it."""
+    cfg = Config.fromfile(resolve_config("imsvd_resnet14-w24_1xb256-coslr-60e_digits"))
+    cfg.merge_from_dict(
+        {
+            "model.backbone": {"_delete_": True, "type": "ResNet", "depth": 50},
+            "model.neck.in_channels": 2048,
+            "train_dataloader.batch_size": 16,
+            "train_dataloader.dataset.indices": 32,
+            "train_cfg.max_epochs": 1,
+            "default_hooks.checkpoint.interval": 1,
+            "param_scheduler": [],
+            "custom_hooks": [],
+            "work_dir": str(tmp_path_factory.mktemp("pretraining")),
+        }
+    )
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return Path(runner.work_dir) / "epoch_1.pth", runner.model.backbone.state_dict()
 
 
 def load(name, checkpoint):
