@@ -7,6 +7,7 @@ With uv installed, which shares files between environments, a session takes seco
 environment takes up to 6 GB, and is removed when its tests have passed.
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -21,6 +22,40 @@ CURRENT = "newest"
 EXTRAS = nox.project.load_toml(ROOT / "pyproject.toml")["project"]["optional-dependencies"]
 # What the tests themselves need, without the hosts.
 TOOLS = [requirement for requirement in EXTRAS["test"] if not requirement.startswith("imsvd_plugins")]
+
+TORCH_ALONE = """
+import sys
+from pathlib import Path
+
+import torch
+
+import imsvd_plugins
+from imsvd_plugins.losses import HSICLoss, IMSVDLoss
+
+z = torch.randn(2, 8, 16, requires_grad=True)
+(IMSVDLoss(num_bins=4)(*z) + HSICLoss(num_features=16)(*z)).backward()
+assert z.grad.isfinite().all()
+assert not {"mmengine", "lightly", "matplotlib"} & set(sys.modules)
+assert list(Path(imsvd_plugins.__file__).parent.glob(".mim/configs/*/*.py")), "no configs in the wheel"
+for host, extras in (("lightly", "lightly"), ("openmmlab", "openmmlab,mmcv-lite")):
+    try:
+        __import__(f"imsvd_plugins.{host}")
+    except ImportError as error:
+        assert f"pip install 'imsvd_plugins[{extras}]'" in str(error), error
+    else:
+        raise AssertionError(f"{host} is not absent")
+"""
+# What pip takes for an installed distribution.
+WRITE_METADATA = """
+import sys, sysconfig
+from pathlib import Path
+
+name, version = sys.argv[1:]
+info = Path(sysconfig.get_path("purelib"), f"{name}-{version}.dist-info")
+info.mkdir()
+(info / "METADATA").write_text(f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n")
+(info / "RECORD").touch()
+"""
 
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = []
@@ -83,6 +118,35 @@ def lowest(session: nox.Session) -> None:
     """All tests, with the oldest version of everything that pyproject.toml allows."""
     session.install("--resolution", "lowest-direct", "-e", f"{ROOT}[test]")
     run_tests(session)
+
+
+@nox.session(python="3.11", venv_backend="virtualenv")
+def torch_alone(session: nox.Session) -> None:
+    """The wheel in an environment that has torch alone, which the fast tests can only imitate."""
+    session.install("torch")
+    wheels = Path(session.create_tmp()) / "wheels"
+    shutil.rmtree(wheels, ignore_errors=True)
+    session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", f"{wheels}", f"{ROOT}")
+    session.install("--no-deps", *map(str, wheels.glob("*.whl")))
+    session.chdir(wheels)
+    session.run("python", "-c", TORCH_ALONE)
+    session.run("imsvd-plugins", "list")
+    session.run("python", "-m", "imsvd_plugins", "--version")
+    shutil.rmtree(session.virtualenv.location)
+
+
+@nox.session(python="3.11", venv_backend="virtualenv")
+@nox.parametrize("extras", ["openmmlab", "openmmlab,lightly,explain"])
+def existing_mmcv(session: nox.Session, extras: str) -> None:
+    """Installing the OpenMMLab part leaves an mmcv that is there already as it is."""
+    session.run("python", "-c", WRITE_METADATA, "mmcv", "2.1.0", silent=True)
+    report = Path(session.create_tmp()) / "report.json"
+    install = ("python", "-m", "pip", "install", "--quiet", "--dry-run", "--report", f"{report}")
+    session.run(*install, f"{ROOT}[{extras}]")
+    names = {entry["metadata"]["name"].lower() for entry in json.loads(report.read_text())["install"]}
+    session.log(f"Would install {', '.join(sorted(names))}")
+    if not {"mmengine", "mmpretrain", "numpy"} <= names or any("mmcv" in name for name in names):
+        session.error("mmengine, mmpretrain and numpy must be among them, and no mmcv.")
 
 
 @nox.session(python=PYTHONS, venv_backend="virtualenv")
