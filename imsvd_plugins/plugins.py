@@ -26,7 +26,7 @@ KINDS = ("kernels", "losses", "heads", "transforms", "methods")
 EXTRA_OF_HOST = {
     "lightly": "lightly",
     "pytorch_lightning": "lightly",
-    "mmcv": "openmmlab",
+    "mmcv": "mmcv-lite",
     "mmengine": "openmmlab",
     "mmpretrain": "openmmlab",
 }

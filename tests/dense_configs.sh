@@ -16,7 +16,7 @@ pip="$environment/bin/pip"
 "$pip" install --quiet -e ".[openmmlab]" "setuptools<81" psutil "pytest>=8"
 # The forks install over the same folders. A config whose base is `mmseg::...` is refused where no distribution has the name
 # mmsegmentation, which the fork's has not: its metadata stay.
-"$pip" uninstall --quiet --yes mmengine mmcv-lite mmpretrain
+"$pip" uninstall --quiet --yes mmengine mmpretrain
 "$pip" install --quiet --no-deps mmsegmentation
 "$pip" install --quiet onedl-mmengine onedl-mmpretrain onedl-mmdetection onedl-mmsegmentation "albumentations<2"
 

@@ -44,6 +44,18 @@ sys.exit(cli.main(sys.argv[1:]))
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.parametrize("module", ["imsvd_plugins", "imsvd_plugins.cli"])
+def test_module_works_like_the_command(module: str, command: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    for arguments in (["--help"], ["list", "kernels"], ["list", "nothing"]):
+        expected = command(*arguments)
+        found = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False)
+        assert (found.returncode, found.stdout, found.stderr) == (
+            expected.returncode,
+            expected.stdout,
+            expected.stderr,
+        )
+
+
 # --- list -------------------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """What an installed package holds, and that the core needs torch alone."""
 
+import email
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 
@@ -109,6 +111,38 @@ def test_wheel_holds_every_config(wheel):
         "imsvd_plugins/py.typed",
     } <= names
     assert not {name for name in names if name.startswith(("tests/", "lightly_examples/", "mm_configs/"))}
+
+
+def names_of(wheel, extra, python):
+    """The distributions that an extra of the wheel installs on a version of Python."""
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        fields = email.message_from_bytes(archive.read(metadata))
+    requirements = map(Requirement, fields.get_all("Requires-Dist"))
+    environment = {"extra": extra, "python_version": python}
+    return {each.name: each.specifier for each in requirements if each.marker and each.marker.evaluate(environment)}
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])
+def test_extras_install_one_family_of_openmmlab(wheel, python):
+    upstream, forks = {"mmcv-lite", "mmengine", "mmpretrain"}, {"onedl-mmcv", "onedl-mmengine", "onedl-mmpretrain"}
+    for extra in ("demo", "test", "all"):
+        found = {name for name in names_of(wheel, extra, python) if name.removeprefix("onedl-").startswith("mm")}
+        assert found == (upstream if python < "3.13" else forks)
+    assert {name for name in names_of(wheel, "onedl", python) if name.removeprefix("onedl-").startswith("mm")} == forks
+
+
+@pytest.mark.parametrize("extra", ["openmmlab", "lightly", "explain"])
+def test_extras_for_existing_environments_bring_no_mmcv(wheel, extra):
+    """They would install it over the mmcv of mmdet's and mmseg's users."""
+    assert not {name for name in names_of(wheel, extra, "3.11") if "mmcv" in name}
+
+
+@pytest.mark.parametrize("extra", ["openmmlab", "demo", "test"])
+def test_upstream_mmcv_gets_a_numpy_whose_hue_jitter_works(wheel, extra):
+    assert "2.0.0" not in names_of(wheel, extra, "3.12")["numpy"]
+    assert "1.26.4" in names_of(wheel, extra, "3.12")["numpy"]
+    assert "numpy" not in names_of(wheel, extra, "3.13")
 
 
 def test_wheel_works_outside_the_checkout(wheel, tmp_path):

@@ -4,14 +4,14 @@ In a config ``type='imsvd_plugins.IMSVDHead'`` works as it is, and plain ``type=
 ``custom_imports = dict(imports=['imsvd_plugins.openmmlab'])``.
 """
 
+from imsvd_plugins.openmmlab import distributions
+
 try:
     import mmpretrain  # noqa: F401
 except ModuleNotFoundError as error:
-    if error.name not in ("mmpretrain", "mmengine", "mmcv"):
+    if error.name not in distributions.DISTRIBUTIONS:
         raise
-    raise ImportError(
-        f"imsvd_plugins.openmmlab needs {error.name}, which is not installed: pip install 'imsvd_plugins[openmmlab]'"
-    ) from error
+    raise ImportError(distributions.missing(error.name)) from error
 
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 from imsvd_plugins.openmmlab import model_index
@@ -59,4 +59,5 @@ for _node, _classes in {
         if _class.__name__ not in _node.fallback.module_dict:
             _node.fallback.register_module(module=_class)
 
+distributions.warn_if_overwritten()
 model_index.register()

@@ -1,0 +1,47 @@
+"""Several distributions install each of OpenMMLab's modules: which of them are there, and what is wrong with that."""
+
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+
+# All distributions of one module install into the same folder, so that an environment may have only one of them.
+DISTRIBUTIONS = {
+    "mmcv": ("mmcv", "mmcv-lite", "mmcv-full", "onedl-mmcv"),
+    "mmengine": ("mmengine", "mmengine-lite", "onedl-mmengine"),
+    "mmpretrain": ("mmpretrain", "onedl-mmpretrain"),
+}
+
+
+def missing(module: str) -> str:
+    """The message for a module that is not installed: what to install, with mmcv if there is none.
+
+    Args:
+        module: A key of :data:`DISTRIBUTIONS`.
+    """
+    needs = f"imsvd_plugins.openmmlab needs {module}, which is not installed: pip install"
+    if module == "mmcv":
+        return f"{needs} 'imsvd_plugins[mmcv-lite]', or mmcv itself if mmdet or mmseg need its operators"
+    extras = "openmmlab" if _installed("mmcv") else "openmmlab,mmcv-lite"
+    return f"{needs} 'imsvd_plugins[{extras}]'"
+
+
+def warn_if_overwritten() -> None:
+    """Warn if several distributions of one module are installed over each other."""
+    for module in DISTRIBUTIONS:
+        found = _installed(module)
+        if len(found) > 1:
+            names = [f"{name} {number}" for name, number in found.items()]
+            warnings.warn(
+                f"{' and '.join(names)} are installed over each other, and {module} may be a mixture of them: "
+                f"pip uninstall {' '.join(found)}, then install the one that you need.",
+                stacklevel=3,
+            )
+
+
+def _installed(module: str) -> dict[str, str]:
+    found = {}
+    for name in DISTRIBUTIONS[module]:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
