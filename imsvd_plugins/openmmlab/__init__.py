@@ -24,12 +24,16 @@ from imsvd_plugins.openmmlab.loops import KNNLoop
 from imsvd_plugins.openmmlab.probe import OnlineProbeHook
 from imsvd_plugins.openmmlab.representation import RepresentationHook
 from imsvd_plugins.openmmlab.resume import ExactResumeHook
+from imsvd_plugins.openmmlab.runner import CheckedRunner
+from imsvd_plugins.openmmlab.schedules import CosineAfterWarmUpLR, WarmUpLR
 from imsvd_plugins.registry import DATASETS, HOOKS, MODEL_WRAPPERS, MODELS, NODES
 
 __all__ = [
     "IMSVD",
     "SSLHSIC",
     "CPUDistributedDataParallel",
+    "CheckedRunner",
+    "CosineAfterWarmUpLR",
     "Digits",
     "ExactResumeHook",
     "HSICHead",
@@ -40,6 +44,7 @@ __all__ = [
     "KNNLoop",
     "OnlineProbeHook",
     "RepresentationHook",
+    "WarmUpLR",
 ]
 
 for _node, _classes in {
@@ -48,6 +53,8 @@ for _node, _classes in {
     DATASETS: (Digits,),
     HOOKS: (ExactResumeHook, KNNEvalHook, OnlineProbeHook, RepresentationHook),
     NODES["LOOPS"]: (KNNLoop,),
+    NODES["PARAM_SCHEDULERS"]: (WarmUpLR, CosineAfterWarmUpLR),
+    NODES["RUNNERS"]: (CheckedRunner,),
 }.items():
     # mmpretrain registers its own names first: registering a name twice is an error, and its own have precedence.
     _node.fallback.import_from_location()
