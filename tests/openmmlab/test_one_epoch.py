@@ -1,7 +1,7 @@
 """Every shipped config trains one epoch by ``--cfg-options train_cfg.max_epochs=1``, on images that are made up.
 
-Network, views, workers, schedule, hooks and evaluation are as shipped. Only the batch is smaller, for memory's sake, and
-what evaluates a pretraining gets the checkpoint that this pretraining left.
+Network, views, workers, schedule, hooks and evaluation are as shipped. Only the batch is smaller, for memory's sake,
+and what evaluates a pretraining gets the checkpoint that this pretraining left.
 """
 
 import json
