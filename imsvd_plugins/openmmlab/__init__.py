@@ -25,12 +25,16 @@ from imsvd_plugins.openmmlab.plain_checkpoint import PlainCheckpointHook
 from imsvd_plugins.openmmlab.probe import OnlineProbeHook
 from imsvd_plugins.openmmlab.representation import RepresentationHook
 from imsvd_plugins.openmmlab.resume import ExactResumeHook
+from imsvd_plugins.openmmlab.runner import CheckedRunner
+from imsvd_plugins.openmmlab.schedules import CosineAfterWarmUpLR, WarmUpLR
 from imsvd_plugins.registry import DATASETS, HOOKS, MODEL_WRAPPERS, MODELS, NODES
 
 __all__ = [
     "IMSVD",
     "SSLHSIC",
     "CPUDistributedDataParallel",
+    "CheckedRunner",
+    "CosineAfterWarmUpLR",
     "Digits",
     "ExactResumeHook",
     "HSICHead",
@@ -42,6 +46,7 @@ __all__ = [
     "OnlineProbeHook",
     "PlainCheckpointHook",
     "RepresentationHook",
+    "WarmUpLR",
 ]
 
 for _node, _classes in {
@@ -50,6 +55,8 @@ for _node, _classes in {
     DATASETS: (Digits,),
     HOOKS: (ExactResumeHook, KNNEvalHook, OnlineProbeHook, PlainCheckpointHook, RepresentationHook),
     NODES["LOOPS"]: (KNNLoop,),
+    NODES["PARAM_SCHEDULERS"]: (WarmUpLR, CosineAfterWarmUpLR),
+    NODES["RUNNERS"]: (CheckedRunner,),
 }.items():
     # mmpretrain registers its own names first: registering a name twice is an error, and its own have precedence.
     _node.fallback.import_from_location()

@@ -8,6 +8,7 @@ from mmpretrain.models.utils import CosineEMA
 from torch import Tensor, nn
 
 from imsvd_plugins.openmmlab.building import build, class_of, output_width
+from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.openmmlab.heads import HSICHead, IMSVDHead
 
 _STAGES = ("backbone", "neck")
@@ -29,17 +30,17 @@ class _Siamese(BaseSelfSupervisor):
     ) -> None:
         name = type(self).__name__
         if neck is None:
-            raise ValueError(
+            raise ConfigValueError(
                 f"model.neck, the projector, must be given for {name}, such as dict(type='NonLinearNeck', ...)."
             )
         if head is None:
-            raise ValueError(
+            raise ConfigValueError(
                 f"model.head must be given for {name}: dict(type='imsvd_plugins.{self.head_class.__name__}', ...)."
             )
         # Before it is built: another head's settings would be wrong too, and which is at fault would not be said.
         found = type(head) if isinstance(head, nn.Module) else class_of(head)
         if found is not None and not issubclass(found, self.head_class):
-            raise ValueError(
+            raise ConfigValueError(
                 f"model.head of {name} must be an imsvd_plugins.{self.head_class.__name__} or a subclass of it, "
                 f"got {found.__name__}."
             )
@@ -75,7 +76,7 @@ class _Siamese(BaseSelfSupervisor):
     def _check_views(self, views: list[Tensor], allowed: str, fits: bool) -> None:
         if not fits:
             got = len(views) if isinstance(views, list) else f"a {type(views).__name__}"
-            raise ValueError(
+            raise ConfigValueError(
                 f"{type(self).__name__} needs {allowed}, got {got}: see num_views of the MultiView transform in "
                 "train_dataloader.dataset.pipeline, and train_dataloader.collate_fn, which must be default_collate."
             )
@@ -148,7 +149,7 @@ class SSLHSIC(_Siamese):
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         if base_momentum is not None and not 0 < base_momentum < 1:
-            raise ValueError(
+            raise ConfigValueError(
                 f"model.base_momentum must be None or in (0, 1), and 0.01 is the paper's 0.99; got {base_momentum!r}."
             )
         super().__init__(backbone, neck, head, pretrained, data_preprocessor, init_cfg)

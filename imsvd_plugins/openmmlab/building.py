@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from imsvd_plugins.openmmlab.errors import ConfigTypeError, ConfigValueError
 from imsvd_plugins.registry import MODELS
 
 
@@ -24,7 +25,7 @@ def build(key: str, cfg: Any, *, known: Sequence[str] = ()) -> Any:
         ValueError: If the type is unknown, a setting is unknown, missing or out of range.
     """
     if not isinstance(cfg, dict) or "type" not in cfg:
-        raise TypeError(f"{key} must be a config, a dict with a type, got {cfg!r}.")
+        raise ConfigTypeError(f"{key} must be a config, a dict with a type, got {cfg!r}.")
     try:
         return MODELS.build(cfg)
     except (KeyError, TypeError, ValueError) as error:
@@ -32,15 +33,17 @@ def build(key: str, cfg: Any, *, known: Sequence[str] = ()) -> Any:
         if key in message:
             # A part of this part has named its own key.
             raise
-        kind = TypeError if isinstance(error, TypeError) else ValueError
         if f"{cfg['type']} is not in the " in message:
-            raise ValueError(_unknown_type(key, cfg["type"], known)) from None
+            raise ConfigValueError(_unknown_type(key, cfg["type"], known)) from None
         if fault := next(_wrong_settings(key, cfg), None):
-            raise ValueError(fault) from error
+            raise ConfigValueError(fault) from error
         # The losses' messages begin with the setting's name.
         setting = re.match(r"\w*", message)
         separator = "." if setting and setting[0] in cfg else ": "
-        raise kind(f"{key}{separator}{message}") from error
+        # What this package's classes raise is about the config; what others' raise may be a fault of their code.
+        own = getattr(class_of(cfg), "__module__", "").startswith("imsvd_plugins.")
+        types = (ConfigTypeError, ConfigValueError) if own else (TypeError, ValueError)
+        raise types[not isinstance(error, TypeError)](f"{key}{separator}{message}") from error
 
 
 def output_width(cfg: Any, module: nn.Module) -> int | None:

@@ -13,6 +13,8 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from imsvd_plugins.openmmlab.errors import ConfigValueError
+
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -41,7 +43,7 @@ def extract_features(model: Any, dataloader: DataLoader[Any], name: str) -> tupl
         features.append(pooled(model.extract_feat(data["inputs"])).float())
         for sample in data["data_samples"]:
             if "gt_label" not in sample:
-                raise ValueError(f"the dataset of {name} must give a gt_label for each image: see its pipeline.")
+                raise ConfigValueError(f"the dataset of {name} must give a gt_label for each image: see its pipeline.")
             labels.append(sample.gt_label)
         if not on_terminal and time.monotonic() - shown > _SECONDS_BETWEEN_LINES:
             shown = time.monotonic()

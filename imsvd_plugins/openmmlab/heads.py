@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from imsvd_plugins import plugins
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 from imsvd_plugins.openmmlab.building import build, class_of
+from imsvd_plugins.openmmlab.errors import ConfigValueError
 
 
 class ObjectiveHead(BaseModule):
@@ -34,7 +35,7 @@ class ObjectiveHead(BaseModule):
         # Before it is built: left with the other's settings it would fail for them.
         found = class_of(loss)
         if found is not None and issubclass(found, self.foreign_loss_class):
-            raise ValueError(
+            raise ConfigValueError(
                 f"model.head.loss of {type(self).__name__} must be an {name} or another package's loss of projections, "
                 f"got {found.__name__}."
             )
@@ -80,11 +81,16 @@ class IMSVDHead(ObjectiveHead):
         """Raise a ValueError if projections of this width ``D`` are not so many variables of ``num_bins`` bins."""
         num_bins = getattr(self.loss_module, "num_bins", 1)
         if width % num_bins != 0:
-            below = width // num_bins * num_bins
-            nearest = " or ".join(str(multiple) for multiple in (below, below + num_bins) if multiple)
-            raise ValueError(
+            below = width // num_bins
+            nearest = " or ".join(str(num_bins * count) for count in sorted({max(below, 2), max(below + 1, 2)}))
+            raise ConfigValueError(
                 f"model.neck.out_channels must be a multiple of model.head.loss.num_bins ({num_bins}), "
                 f"such as {nearest}, got {width}."
+            )
+        if width == num_bins > 1:
+            raise ConfigValueError(
+                f"model.head.loss.num_bins ({num_bins}) must be smaller than model.neck.out_channels ({width}): "
+                "off_diagonal is of pairs of variables, and out_channels / num_bins is only one."
             )
 
 
@@ -121,7 +127,7 @@ class HSICHead(ObjectiveHead):
     def check_width(self, width: int) -> None:
         """Raise a ValueError if the predictor's config says that it takes projections of another width than this."""
         if self._predictor_width not in (None, width):
-            raise ValueError(
+            raise ConfigValueError(
                 f"model.head.predictor.in_channels must be model.neck.out_channels ({width}), "
                 f"got {self._predictor_width}."
             )

@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.openmmlab.evaluation import bare_model, evaluation_mode, random_state_kept, report
 from imsvd_plugins.openmmlab.knn_evaluation import KNNEvaluation
 
@@ -43,7 +44,7 @@ class KNNEvalHook(Hook):
     ) -> None:
         self._evaluation = KNNEvaluation("KNNEvalHook", train_dataloader, test_dataloader, k, temperature)
         if not isinstance(interval, int) or interval < 1:
-            raise ValueError(f"interval of KNNEvalHook must be an int >= 1, got {interval!r}.")
+            raise ConfigValueError(f"interval of KNNEvalHook must be an int >= 1, got {interval!r}.")
         self.interval = interval
 
     def before_train(self, runner: Runner) -> None:

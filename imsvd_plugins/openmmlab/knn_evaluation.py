@@ -8,6 +8,7 @@ from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from imsvd_plugins.openmmlab.errors import ConfigTypeError, ConfigValueError
 from imsvd_plugins.openmmlab.features import extract_features
 from imsvd_plugins.openmmlab.knn import knn_accuracy
 
@@ -38,23 +39,24 @@ class KNNEvaluation:
         self._configs = {"train_dataloader": train_dataloader, "test_dataloader": test_dataloader}
         for key, config in self._configs.items():
             if not isinstance(config, dict):
-                raise TypeError(f"{key} of {owner} must be a data loader's config, got {config!r}.")
+                raise ConfigTypeError(f"{key} of {owner} must be a data loader's config, got {config!r}.")
         self._owner = owner
         self._k = list(k) if isinstance(k, Sequence) else [k]
         if not self._k:
-            raise ValueError(f"k of {owner} must be an int >= 1 or several, got none.")
+            raise ConfigValueError(f"k of {owner} must be an int >= 1 or several, got none.")
         for number in self._k:
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-                raise ValueError(f"k of {owner} must be an int >= 1, got {number!r}.")
+                raise ConfigValueError(f"k of {owner} must be an int >= 1, got {number!r}.")
         if not isinstance(temperature, (int, float)) or not temperature > 0:
-            raise ValueError(f"temperature of {owner} must be > 0, got {temperature!r}.")
+            raise ConfigValueError(f"temperature of {owner} must be > 0, got {temperature!r}.")
         self._temperature = temperature
 
     def build(self, runner: Runner) -> DataLoader[Any]:
         """Build both data loaders; returns that of the images to classify.
 
         Raises:
-            ValueError: If there are fewer images that vote than neighbours, or fewer of either than processes.
+            ValueError: If images cannot be read, or there are fewer that vote than neighbours, or fewer of either than
+                processes.
         """
         self._train = self._build(runner, "train_dataloader", at_least=max(*self._k, get_world_size()))
         self._test = self._build(runner, "test_dataloader", at_least=get_world_size())
@@ -77,9 +79,12 @@ class KNNEvaluation:
         config["sampler"] = {"type": "DefaultSampler", "shuffle": False, "round_up": False}
         config["drop_last"] = False
         config["collate_fn"] = {"type": "default_collate"}
-        dataloader: Any = runner.build_dataloader(config, seed=runner.seed)
+        try:
+            dataloader: Any = runner.build_dataloader(config, seed=runner.seed)
+        except OSError as error:
+            raise ConfigValueError(f"{key}.dataset of {self._owner}: {error}") from error
         if len(dataloader.dataset) < at_least:
-            raise ValueError(
+            raise ConfigValueError(
                 f"{key} of {self._owner} must have at least {at_least} images (k = {max(self._k)}, "
                 f"{get_world_size()} processes), got {len(dataloader.dataset)}."
             )

@@ -5,6 +5,7 @@ from typing import Any
 
 from mmengine.runner import BaseLoop, Runner, autocast
 
+from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.openmmlab.evaluation import bare_model
 from imsvd_plugins.openmmlab.knn_evaluation import KNNEvaluation
 
@@ -65,7 +66,7 @@ class KNNLoop(BaseLoop):
 
 def _check_empty(evaluator: Any) -> None:
     if len(evaluator):
-        raise ValueError(
+        raise ConfigValueError(
             f"KNNLoop feeds no metrics: test_evaluator must be [], got {evaluator!r}; `--out` needs "
             "`--out-item metrics`."
         )

@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.openmmlab.evaluation import bare_model
 from imsvd_plugins.openmmlab.features import pooled
 
@@ -34,7 +35,7 @@ class OnlineProbeHook(Hook):
 
     def __init__(self, lr: float = 1e-3) -> None:
         if not lr > 0:
-            raise ValueError(f"lr of OnlineProbeHook must be > 0, got {lr!r}.")
+            raise ConfigValueError(f"lr of OnlineProbeHook must be > 0, got {lr!r}.")
         self.lr = lr
         self._features: list[Tensor] = []
         self._probe: nn.Linear | None = None
@@ -58,7 +59,7 @@ class OnlineProbeHook(Hook):
         features = torch.cat(views)
         labels = _labels(data_batch).to(features.device).repeat(len(views))
         if len(labels) != len(features):
-            raise ValueError(
+            raise ConfigValueError(
                 f"OnlineProbeHook needs the backbone to see each image as often as the others; it saw {len(features)} "
                 f"images of {len(labels) // len(views)} labels in {len(views)} calls."
             )
@@ -106,7 +107,7 @@ class OnlineProbeHook(Hook):
 def _count_classes(runner: Runner) -> int:
     classes = runner.train_loop.dataloader.dataset.metainfo.get("classes")
     if not classes:
-        raise ValueError(
+        raise ConfigValueError(
             "OnlineProbeHook needs labelled images: train_dataloader.dataset has no classes in its metainfo."
         )
     return len(classes)
@@ -115,7 +116,7 @@ def _count_classes(runner: Runner) -> int:
 def _labels(data_batch: dict[str, Any]) -> Tensor:
     samples = data_batch["data_samples"]
     if not samples or "gt_label" not in samples[0]:
-        raise ValueError(
+        raise ConfigValueError(
             "OnlineProbeHook needs a gt_label for each image: see the annotations of train_dataloader.dataset and "
             "PackInputs in its pipeline."
         )

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from imsvd_plugins.functional.diagnostics import representation_figures, signs_of_collapse
 from imsvd_plugins.losses import IMSVDLoss
+from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.openmmlab.evaluation import bare_model, evaluation_mode, random_state_kept, report
 from imsvd_plugins.openmmlab.features import pooled
 
@@ -38,7 +39,7 @@ class RepresentationHook(Hook):
     def __init__(self, interval: int = 1, num_samples: int = 2048) -> None:
         for key, number, least in (("interval", interval, 1), ("num_samples", num_samples, 2)):
             if not isinstance(number, int) or number < least:
-                raise ValueError(f"{key} of RepresentationHook must be an int >= {least}, got {number!r}.")
+                raise ConfigValueError(f"{key} of RepresentationHook must be an int >= {least}, got {number!r}.")
         self.interval = interval
         self.num_samples = num_samples
 
@@ -54,7 +55,7 @@ class RepresentationHook(Hook):
         with random_state_kept():
             views = dataset[0]["inputs"]
             if not isinstance(views, list) or len(views) < 2:
-                raise ValueError(
+                raise ConfigValueError(
                     "RepresentationHook needs two views of each image, as the MultiView transform gives them; "
                     "train_dataloader.dataset.pipeline gives one."
                 )

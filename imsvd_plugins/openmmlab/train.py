@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 
 import imsvd_plugins
+from imsvd_plugins.openmmlab.errors import ConfigError
 from imsvd_plugins.openmmlab.safe_globals import STAND_INS
 
 _USAGE = {
@@ -48,8 +49,8 @@ def resolve_config(name: str) -> Path:
         if stem in (known, path.relative_to(_CONFIGS).with_suffix("").as_posix()):
             return path
     close = get_close_matches(stem.rpartition("/")[2], shipped)
-    hint = f"Did you mean {' or '.join(close)}?\n" if close else ""
-    raise ValueError(f"CONFIG {name!r} is neither a file nor a shipped config. {hint}Shipped configs:\n{_listing()}")
+    hint = f"\nDid you mean {' or '.join(close)}?" if close else ""
+    raise ValueError(f"shipped configs:\n{_listing()}\nCONFIG {name!r} is neither a file nor a shipped config.{hint}")
 
 
 def _listing() -> str:
@@ -64,7 +65,7 @@ def main(argv: list[str], tool: str = "train") -> None:
         tool: "train" or "test".
 
     Raises:
-        SystemExit: If CONFIG is missing or unknown, or when the tool itself exits.
+        SystemExit: If CONFIG is missing, unknown or cannot work (status 1), or when the tool itself exits.
     """
     if not argv or argv[0] in ("-h", "--help"):
         listing = f"CONFIG is a path or a shipped config's name:\n{_listing()}"
@@ -82,19 +83,29 @@ def main(argv: list[str], tool: str = "train") -> None:
     # A checkpoint is a word too, and --cfg-options would swallow what follows it.
     position = next((index for index, word in enumerate(others) if word.startswith("-")), len(others))
     more_words, options = others[:position], others[position:]
-    if _launcher(options) != "pytorch" or get_device() != "cpu":
-        _run_tool(tool, [*before, str(config), *others])
-        return
-    # mmengine starts its process group on a GPU, unless there is one already.
-    dist.init_process_group("gloo")
-    try:
+    several_on_cpu = _launcher(options) == "pytorch" and get_device() == "cpu"
+    own_options = _own_options(config, tool, several_on_cpu=several_on_cpu)
+    if own_options:
         # The user's own --cfg-options come later and so win.
-        _run_tool(tool, [*before, str(config), *more_words, "--cfg-options", *_cpu_options(config), *options])
+        own_options = ["--cfg-options", *own_options]
+    refusal = ""
+    if several_on_cpu:
+        # mmengine starts its process group on a GPU, unless there is one already.
+        dist.init_process_group("gloo")
+    try:
+        _run_tool(tool, [*before, str(config), *more_words, *own_options, *options])
+    except ConfigError as error:
+        refusal = f"imsvd-plugins {tool}: {error}"
     finally:
-        # The runner is a reference cycle, and its model holds the group: were that still so when the interpreter ends,
-        # gloo's threads would now and then abort the process.
-        gc.collect()
-        dist.destroy_process_group()
+        if several_on_cpu:
+            # The runner is a reference cycle, and its model holds the group: were that still so when the interpreter
+            # ends, gloo's threads would now and then abort the process.
+            gc.collect()
+            dist.destroy_process_group()
+    if refusal:
+        # After all that mmengine has printed.
+        sys.stdout.flush()
+        raise SystemExit(refusal)
 
 
 def _launcher(options: list[str]) -> str:
@@ -104,9 +115,17 @@ def _launcher(options: list[str]) -> str:
     return launcher
 
 
-def _cpu_options(config: Path) -> list[str]:
-    """What several CPU processes need: gloo, and a wrapper that binds the model to no GPU."""
+def _own_options(config: Path, tool: str, *, several_on_cpu: bool) -> list[str]:
+    """What the tool needs beyond the config."""
     cfg = Config.fromfile(config)
+    options = _cpu_options(cfg) if several_on_cpu else []
+    if tool == "train" and cfg.get("runner_type") is None:
+        options.append("runner_type=imsvd_plugins.CheckedRunner")
+    return options
+
+
+def _cpu_options(cfg: Config) -> list[str]:
+    """What several CPU processes need: gloo, and a wrapper that binds the model to no GPU."""
     if cfg.get("model_wrapper_cfg") is not None:
         return ["env_cfg.dist_cfg.backend=gloo", "model_wrapper_cfg.device_ids=None"]
     return [

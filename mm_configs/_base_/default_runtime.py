@@ -5,3 +5,5 @@ custom_imports = dict(imports=["imsvd_plugins.openmmlab"])
 # A run that was interrupted goes on exactly where it can, and from the last whole checkpoint;
 # and every program can load its checkpoints.
 default_hooks = dict(exact_resume=dict(type="ExactResumeHook"), plain_checkpoint=dict(type="PlainCheckpointHook"))
+# Mistakes that would stop the training later, or let it learn nothing, are said before its first step.
+runner_type = "imsvd_plugins.CheckedRunner"

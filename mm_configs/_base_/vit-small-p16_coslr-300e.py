@@ -8,8 +8,8 @@ optim_wrapper = dict(
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, custom_keys={"cls_token": dict(decay_mult=0.0)}),
 )
 param_scheduler = [
-    dict(type="LinearLR", start_factor=1e-4, by_epoch=True, begin=0, end=40, convert_to_iter_based=True),
-    dict(type="CosineAnnealingLR", by_epoch=True, begin=40, convert_to_iter_based=True),
+    dict(type="imsvd_plugins.WarmUpLR", warm_up=40, start_factor=1e-4, convert_to_iter_based=True),
+    dict(type="imsvd_plugins.CosineAfterWarmUpLR", warm_up=40, convert_to_iter_based=True),
 ]
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=300)
 

@@ -14,6 +14,12 @@ model = dict(
 
 # 5e-4 * 1024 / 512
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
+# The base's, but they take their length from `train_cfg.max_epochs`.
+param_scheduler = [
+    dict(type="imsvd_plugins.WarmUpLR", warm_up=5, start_factor=1e-3, convert_to_iter_based=True),
+    dict(type="imsvd_plugins.CosineAfterWarmUpLR", warm_up=5, eta_min=1e-5, convert_to_iter_based=True),
+]
 custom_imports = dict(imports=["imsvd_plugins.openmmlab"])
 # Every program can load the checkpoints.
 default_hooks = dict(plain_checkpoint=dict(type="PlainCheckpointHook"))
+runner_type = "imsvd_plugins.CheckedRunner"

@@ -4,6 +4,9 @@ _base_ = [
 ]
 
 # Give the pretraining's checkpoint: --cfg-options model.backbone.init_cfg.checkpoint=...
+# The base's, but it takes its length from `train_cfg.max_epochs`.
+param_scheduler = [dict(type="CosineAnnealingLR", by_epoch=True)]
 custom_imports = dict(imports=["imsvd_plugins.openmmlab"])
 # Every program can load the checkpoints.
 default_hooks = dict(plain_checkpoint=dict(type="PlainCheckpointHook"))
+runner_type = "imsvd_plugins.CheckedRunner"

@@ -13,10 +13,10 @@ train_dataloader = dict(batch_size=256)
 # 0.4 * 4096 / 256
 optim_wrapper = dict(optimizer=dict(lr=6.4))
 
-# The cosine ends with the last epoch, so another `train_cfg.max_epochs` needs no other change.
+# Both take their length from the training, so another `train_cfg.max_epochs` needs no other change.
 param_scheduler = [
-    dict(type="LinearLR", start_factor=1e-4, by_epoch=True, begin=0, end=10, convert_to_iter_based=True),
-    dict(type="CosineAnnealingLR", by_epoch=True, begin=10, convert_to_iter_based=True),
+    dict(type="imsvd_plugins.WarmUpLR", warm_up=10, start_factor=1e-4, convert_to_iter_based=True),
+    dict(type="imsvd_plugins.CosineAfterWarmUpLR", warm_up=10, convert_to_iter_based=True),
 ]
 
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=1000)

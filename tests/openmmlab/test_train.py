@@ -10,6 +10,7 @@ import weakref
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from imsvd_plugins.openmmlab import train
 
@@ -102,15 +103,16 @@ def config_file(folder, lines=""):
 
 class TestSeveralCPUProcesses:
     def test_what_mmengine_would_have_applied_is_kept(self, tmp_path):
-        assert "model_wrapper_cfg.find_unused_parameters=False" in train._cpu_options(config_file(tmp_path))
-        options = train._cpu_options(config_file(tmp_path, "find_unused_parameters = True"))
+        assert "model_wrapper_cfg.find_unused_parameters=False" in train._cpu_options(
+            Config.fromfile(config_file(tmp_path))
+        )
+        options = train._cpu_options(Config.fromfile(config_file(tmp_path, "find_unused_parameters = True")))
         assert "model_wrapper_cfg.find_unused_parameters=True" in options
         assert "model_wrapper_cfg.broadcast_buffers=False" in options
 
     def test_a_configs_own_wrapper_stays(self, tmp_path):
-        options = train._cpu_options(
-            config_file(tmp_path, "model_wrapper_cfg = dict(type='MMDistributedDataParallel')")
-        )
+        path = config_file(tmp_path, "model_wrapper_cfg = dict(type='MMDistributedDataParallel')")
+        options = train._cpu_options(Config.fromfile(path))
         assert not [option for option in options if "wrapper_cfg.type" in option]
 
     def test_nothing_holds_the_process_group_when_it_is_destroyed(self, monkeypatch):

@@ -1,0 +1,13 @@
+"""Errors of a config, by their class: the command shows them in one line, and everything else with its traceback."""
+
+
+class ConfigError(Exception):
+    """A config cannot work. The message is one line that names the key, what came, what is allowed and the cure."""
+
+
+class ConfigValueError(ConfigError, ValueError):
+    """A key of a config has a wrong value."""
+
+
+class ConfigTypeError(ConfigError, TypeError):
+    """A key of a config has a value of a wrong type."""
