@@ -89,12 +89,10 @@ def _curves(hub: MessageHub, iterations: int) -> dict[str, list[float]]:
     steps = len(hub.get_scalar("train/loss").data[0])
     curves = {}
     for key, scalar in hub.log_scalars.items():
-        name = key.removeprefix("train/")
-        if name in _NOT_CURVES:
-            continue
+        prefix, _, name = key.partition("/")
         values = torch.as_tensor(scalar.data[0])
-        if name == "knn_top1":
+        if key == "metrics/knn_top1":
             curves[name] = values.tolist()
-        elif len(values) == steps:
+        elif prefix == "train" and name not in _NOT_CURVES and len(values) == steps:
             curves[name] = values.view(-1, iterations).mean(dim=1).tolist()
     return curves
