@@ -1,9 +1,12 @@
 """What a host's half of the demo hands over."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
+
+OnEpoch = Callable[[int, int, float], None]  # of the epochs done, all epochs, and the last one's mean loss
 
 
 class DemoRun(NamedTuple):

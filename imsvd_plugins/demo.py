@@ -1,8 +1,11 @@
 """`imsvd-plugins demo`: pretraining on digits in one of the hosts, and what the labels say about it afterwards."""
 
 import importlib
+import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 import torch
@@ -12,6 +15,7 @@ from torch import Tensor
 try:
     import matplotlib.pyplot as plt
     from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Table
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
@@ -42,14 +46,19 @@ def run(method: str, host: str, work_dir: Path, resume: bool, epochs: int | None
         resume: Whether to go on from the last checkpoint in ``work_dir``.
         epochs: Epochs of pretraining; None for the recipe's own.
     """
-    pretrain: Callable[..., DemoRun] = importlib.import_module(f"imsvd_plugins.{host}.demo").pretrain
     # A network this small gains little from a second thread, whose core the data loader's worker needs; and with one
     # the result does not depend on the number of cores.
     torch.set_num_threads(1)
     console = Console()
     console.print(f"Pretraining {TITLES[method]} on digits with {HOSTS[host]}, in {work_dir}", highlight=False)
     work_dir.mkdir(parents=True, exist_ok=True)
-    result = pretrain(method, work_dir, resume=resume, epochs=epochs)
+    with warnings.catch_warnings():
+        # What OpenMMLab's packages warn of says nothing to a user of the demo.
+        warnings.filterwarnings("ignore", "pkg_resources is deprecated as an API")
+        warnings.filterwarnings("ignore", "Fail to import ``MultiScaleDeformableAttention``")
+        pretrain: Callable[..., DemoRun] = importlib.import_module(f"imsvd_plugins.{host}.demo").pretrain
+        with EpochProgress(console) as on_epoch:
+            result = pretrain(method, work_dir, resume=resume, epochs=epochs, on_epoch=on_epoch)
 
     before, after = (evaluate(*features) for features in (result.random_features, result.trained_features))
     table = Table(title=f"{TITLES[method]} on digits, 359 test images")
@@ -62,6 +71,37 @@ def run(method: str, host: str, work_dir: Path, resume: bool, epochs: int | None
     draw_curves(result.curves, curves, title=f"{TITLES[method]} on digits ({HOSTS[host]})")
     for name, path in (("checkpoint", result.checkpoint), ("log", result.log), ("curves", curves)):
         console.print(f"{name:10s} {path}", highlight=False, soft_wrap=True)
+
+
+class EpochProgress:
+    """Shows how far a training is: a bar on a terminal, elsewhere about ten lines.
+
+    Args:
+        console: Where to show it.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"))
+        self._bar = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+        self._task = self._bar.add_task("", total=None)
+        self._start = time.monotonic()
+
+    def __enter__(self) -> "EpochProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, total: int, loss: float) -> None:
+        """Show that an epoch is done, and its mean loss."""
+        self._bar.update(self._task, completed=done, total=total, description=f"loss {loss:.4f}")
+        if not self._console.is_terminal and (done % -(-total // 10) == 0 or done == total):
+            seconds = time.monotonic() - self._start
+            print(f"epoch {done} of {total}  loss {loss:.4f}  {seconds:.0f} s", file=self._console.file, flush=True)
 
 
 def evaluate(train: Tensor, test: Tensor) -> dict[str, float]:

@@ -1,17 +1,19 @@
 """mmpretrain's part of the demo: a shipped digits config, run by mmengine's own runner."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import MessageHub
+from mmengine.hooks import Hook
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, find_latest_checkpoint
 from mmengine.runner.utils import set_random_seed
 from torch import Tensor, nn
 
-from imsvd_plugins._demo_run import DemoRun
+from imsvd_plugins._demo_run import DemoRun, OnEpoch
 from imsvd_plugins.openmmlab.features import extract_features
 from imsvd_plugins.openmmlab.train import resolve_config
 from imsvd_plugins.registry import MODELS
@@ -24,14 +26,15 @@ CONFIGS = {
 _NOT_CURVES = ("lr", "base_lr", "time", "data_time", "memory", "grad_norm")
 
 
-def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None) -> DemoRun:
-    """Pretrain on digits with mmpretrain.
+def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None, on_epoch: OnEpoch) -> DemoRun:
+    """Pretrain on digits with mmpretrain. The log goes to its file, the warnings in it to the terminal too.
 
     Args:
         method: "imsvd" or "ssl-hsic".
         work_dir: Where checkpoints and log go.
         resume: Whether to go on from the last checkpoint in ``work_dir``; without one the training starts anew.
         epochs: Epochs of pretraining; None for the recipe's own.
+        on_epoch: Called after each epoch.
 
     Returns:
         Features before and after, the curves, and where checkpoint and log are.
@@ -48,6 +51,9 @@ def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None) -
         Path(work_dir, "last_checkpoint").unlink(missing_ok=True)
     cfg.resume = resume
 
+    # The weights' initialization is logged before there is a log file.
+    if not MMLogger.check_instance_created("demo"):
+        MMLogger.get_instance("demo", log_level="WARNING")
     # Before the runner, which sets the seed again: the training is the same as without a look at the untrained network.
     init_default_scope(cfg.default_scope)
     set_random_seed(cfg.randomness.seed)
@@ -55,7 +61,8 @@ def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None) -
     untrained.init_weights()
     random_features = _features(untrained, cfg)
 
-    runner = Runner.from_cfg(cfg)
+    runner = _QuietRunner.from_cfg(cfg)
+    runner.register_hook(_EpochHook(on_epoch))
     runner.train()
     return DemoRun(
         random_features=random_features,
@@ -64,6 +71,29 @@ def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None) -
         checkpoint=Path(find_latest_checkpoint(work_dir)),
         log=Path(runner.log_dir, f"{runner.timestamp}.log"),
     )
+
+
+class _QuietRunner(Runner):
+    """Leaves the terminal to the progress display."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """The runner's logger, with its file as it is."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.setLevel(logging.WARNING)
+                # mmengine's CheckpointHook is told by mmengine to use something else.
+                handler.addFilter(lambda record: "will be deprecated in future" not in record.getMessage())
+        return logger
+
+
+class _EpochHook(Hook):
+    def __init__(self, on_epoch: OnEpoch) -> None:
+        self._on_epoch = on_epoch
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        loss = runner.message_hub.get_scalar("train/loss").mean(len(runner.train_dataloader))
+        self._on_epoch(runner.epoch + 1, runner.max_epochs, float(loss))
 
 
 def _features(model: nn.Module, cfg: Any) -> tuple[Tensor, Tensor]:
@@ -89,12 +119,10 @@ def _curves(hub: MessageHub, iterations: int) -> dict[str, list[float]]:
     steps = len(hub.get_scalar("train/loss").data[0])
     curves = {}
     for key, scalar in hub.log_scalars.items():
-        name = key.removeprefix("train/")
-        if name in _NOT_CURVES:
-            continue
+        prefix, _, name = key.partition("/")
         values = torch.as_tensor(scalar.data[0])
-        if name == "knn_top1":
+        if key == "metrics/knn_top1":
             curves[name] = values.tolist()
-        elif len(values) == steps:
+        elif prefix == "train" and name not in _NOT_CURVES and len(values) == steps:
             curves[name] = values.view(-1, iterations).mean(dim=1).tolist()
     return curves

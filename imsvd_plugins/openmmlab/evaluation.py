@@ -1,4 +1,4 @@
-"""What the evaluations during pretraining share: training goes on as without them, and their results are seen."""
+"""What the evaluations during pretraining share: training goes on as without them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,16 +14,6 @@ from imsvd_plugins.openmmlab.random_states import get_random_states, set_random_
 def bare_model(runner: Runner) -> Any:
     """The model without its wrapper for several processes."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
-def report(runner: Runner, name: str, figures: dict[str, float], seconds: float) -> None:
-    """Show figures in the text log, in the message hub (as ``train/...``) and in every visual backend."""
-    shown = "  ".join(f"{key}: {value:.4f}" for key, value in figures.items())
-    runner.logger.info("Epoch(%s) [%d]  %s  time: %.1f", name, runner.epoch + 1, shown, seconds)
-    for key, value in figures.items():
-        runner.message_hub.update_scalar(f"train/{key}", value)
-    # The message hub shows them from the next training log line on; there is none after the last epoch.
-    runner.visualizer.add_scalars(figures, step=runner.iter)
 
 
 @contextmanager

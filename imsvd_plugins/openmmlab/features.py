@@ -9,6 +9,7 @@ import torch
 from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 from rich.console import Console
+from rich.file_proxy import FileProxy
 from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -36,7 +37,8 @@ def extract_features(model: Any, dataloader: DataLoader[Any], name: str) -> tupl
     logger = MMLogger.get_current_instance()
     features, labels = [], []
     shown = time.monotonic()
-    on_terminal = is_main_process() and sys.stderr.isatty()
+    # On a terminal two displays would overwrite each other; a FileProxy stands for another one's.
+    on_terminal = is_main_process() and sys.stderr.isatty() and not isinstance(sys.stderr, FileProxy)
     bar = track(dataloader, name, console=Console(stderr=True), transient=True, disable=not on_terminal)
     for index, batch in enumerate(bar, start=1):
         data = model.data_preprocessor(batch, False)

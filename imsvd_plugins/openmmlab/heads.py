@@ -11,6 +11,7 @@ from imsvd_plugins import plugins
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 from imsvd_plugins.openmmlab.building import build, class_of
 from imsvd_plugins.openmmlab.errors import ConfigValueError
+from imsvd_plugins.openmmlab.step_terms import log_terms
 
 
 class ObjectiveHead(BaseModule):
@@ -44,9 +45,23 @@ class ObjectiveHead(BaseModule):
             # Some builds of torch have nothing to gather with, and then there is one process.
             self.loss_module.gather_distributed = dist.is_available()
 
-    def loss(self, z_a: Tensor, z_b: Tensor) -> Tensor:
-        """The loss of two views' projections ``(N, D)``, a scalar."""
-        return self.components(z_a, z_b)["loss"]
+    def loss(self, *z_views: Tensor) -> Tensor:
+        """The loss of two views' projections ``(N, D)``, a scalar, as mmpretrain's own algorithms call it.
+
+        These return nothing but the loss, so the head logs its terms itself, in the training of an mmengine runner.
+
+        Raises:
+            ValueError: If an algorithm passes something else than two views' projections.
+        """
+        self._check_projections(z_views)
+        terms = self._terms_of_pair(*z_views)
+        loss = terms.pop("loss")
+        log_terms(terms)
+        return loss
+
+    def forward(self, *inputs: Any) -> Tensor:
+        """The loss: SparK calls its head as a module, and is told that this one does not fit."""
+        return self.loss(*inputs)
 
     def components(self, *z_views: Tensor) -> dict[str, Tensor]:
         """The loss, under "loss", and its terms by name (as far as the loss tells them), of all views' ``(N, D)``."""
@@ -54,6 +69,22 @@ class ObjectiveHead(BaseModule):
             return {"loss": self.loss_module(*z_views)}
         terms: dict[str, Tensor] = self.loss_module.forward_components(*z_views)._asdict()
         return terms
+
+    def _terms_of_pair(self, z_a: Tensor, z_b: Tensor) -> dict[str, Tensor]:
+        return self.components(z_a, z_b)
+
+    def _check_projections(self, inputs: Sequence[Any]) -> None:
+        if len(inputs) == 2 and all(isinstance(z, Tensor) and z.ndim == 2 for z in inputs):
+            if inputs[0].shape == inputs[1].shape:
+                return
+            reason = "SimCLR, MoCo and DenseCL pass similarities"
+        else:
+            reason = "SwAV and the masked-image algorithms call their heads with other arguments"
+        got = " and ".join(str(tuple(z.shape)) if isinstance(z, Tensor) else f"a {type(z).__name__}" for z in inputs)
+        raise ConfigValueError(
+            f"model.head: {type(self).__name__} takes two views' projections of one shape (N, D), got {got}. {reason}; "
+            "model.type must be BarlowTwins, SimSiam, BYOL, MoCoV3 or one of imsvd_plugins."
+        )
 
 
 class IMSVDHead(ObjectiveHead):
@@ -148,3 +179,9 @@ class HSICHead(ObjectiveHead):
             # Among a training log's other entries "scale" would say little.
             terms["kernel_scale"] = terms.pop("scale")
         return terms
+
+    def _terms_of_pair(self, z_a: Tensor, z_b: Tensor) -> dict[str, Tensor]:
+        # The projections of BYOL's and MoCo v3's target networks carry no gradient.
+        if z_a.requires_grad and not z_b.requires_grad:
+            return self.components(z_a, targets=[z_b])
+        return self.components(z_a, z_b)

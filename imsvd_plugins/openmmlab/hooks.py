@@ -1,24 +1,23 @@
-"""Evaluation during pretraining."""
+"""kNN evaluation during pretraining."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from imsvd_plugins.openmmlab.errors import ConfigValueError
-from imsvd_plugins.openmmlab.evaluation import bare_model, evaluation_mode, random_state_kept, report
+from imsvd_plugins.openmmlab.evaluation import bare_model, evaluation_mode, random_state_kept
+from imsvd_plugins.openmmlab.evaluation_hook import EvaluationHook
 from imsvd_plugins.openmmlab.knn_evaluation import KNNEvaluation
 
 
-class KNNEvalHook(Hook):
+class KNNEvalHook(EvaluationHook):
     """Top-1 accuracy of a weighted kNN vote on frozen features, during the pretraining of any mmpretrain algorithm.
 
     A hook, because mmengine's validation loop needs a "predict" mode that self-supervised models lack. The result, in
-    per cent as mmpretrain's own accuracies, is ``knn_top1`` in the log and in TensorBoard and ``train/knn_top1`` in the
-    message hub; with several ``k`` there is a ``knn_top1_k20`` for each. Training goes on as without the hook: weights,
-    statistics, modes and random states are left alone.
+    per cent as mmpretrain's own accuracies, is ``knn_top1``; with several ``k`` there is a ``knn_top1_k20`` for each.
+    It appears in the log, in every visual backend and in the message hub as ``metrics/knn_top1``, and mmengine's
+    ``save_best`` and EarlyStoppingHook can use it. Training goes on as without the hook: weights, statistics, modes and
+    random states are left alone.
 
     Args:
         train_dataloader: Config of the data loader for the labelled images that vote, as for a classifier: one view an
@@ -34,6 +33,8 @@ class KNNEvalHook(Hook):
         ValueError: If a number is out of range.
     """
 
+    label = "knn"
+
     def __init__(
         self,
         train_dataloader: dict[str, Any],
@@ -42,22 +43,21 @@ class KNNEvalHook(Hook):
         k: int | Sequence[int] = 20,
         temperature: float = 0.07,
     ) -> None:
+        super().__init__(interval)
         self._evaluation = KNNEvaluation("KNNEvalHook", train_dataloader, test_dataloader, k, temperature)
-        if not isinstance(interval, int) or interval < 1:
-            raise ConfigValueError(f"interval of KNNEvalHook must be an int >= 1, got {interval!r}.")
-        self.interval = interval
 
     def before_train(self, runner: Runner) -> None:
         """Build the data loaders."""
+        super().before_train(runner)
         with random_state_kept():
             self._evaluation.build(runner)
 
-    def after_train_epoch(self, runner: Runner) -> None:
-        """Evaluate, on all ranks together."""
-        if not (self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)):
-            return
-        start = time.monotonic()
+    def metric_names(self, runner: Runner) -> list[str]:
+        """The accuracies."""
+        return self._evaluation.names
+
+    def measure(self, runner: Runner) -> dict[str, float]:
+        """The accuracies, in per cent."""
         model = bare_model(runner)
         with random_state_kept(), evaluation_mode(model):
-            top1 = self._evaluation.accuracies(model)
-        report(runner, "knn", top1, time.monotonic() - start)
+            return self._evaluation.accuracies(model)

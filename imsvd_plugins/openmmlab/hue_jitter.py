@@ -7,6 +7,8 @@ import mmcv
 import numpy as np
 from mmengine.config import Config
 
+from imsvd_plugins.openmmlab.errors import ConfigValueError
+
 _DATALOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
 
@@ -19,11 +21,11 @@ def check_hue_jitter(cfg: Config) -> None:
         cfg: A config of mmpretrain's tools.
 
     Raises:
-        ValueError: If a dataloader jitters the hue, and the installed mmcv and numpy cannot.
+        ConfigValueError: If a dataloader jitters the hue, and the installed mmcv and numpy cannot.
     """
     found = [where for key in _DATALOADERS for where in _hue_jitters(cfg.get(key), key)]
     if found and not _adjusts_hue():
-        raise ValueError(
+        raise ConfigValueError(
             f"{found[0]} jitters the hue, at which mmcv {mmcv.__version__} fails under numpy {np.__version__}: "
             "pip install 'numpy<2', or on Python 3.13 replace OpenMMLab's packages by imsvd_plugins[onedl]."
         )

@@ -50,6 +50,7 @@ class KNNEvaluation:
         if not isinstance(temperature, (int, float)) or not temperature > 0:
             raise ConfigValueError(f"temperature of {owner} must be > 0, got {temperature!r}.")
         self._temperature = temperature
+        self.names = ["knn_top1"] if len(self._k) == 1 else [f"knn_top1_k{number}" for number in self._k]
 
     def build(self, runner: Runner) -> DataLoader[Any]:
         """Build both data loaders; returns that of the images to classify.
@@ -71,7 +72,7 @@ class KNNEvaluation:
         bank = extract_features(model, self._train, f"train_dataloader of {self._owner}")
         queries = extract_features(model, self._test, f"test_dataloader of {self._owner}")
         shares = knn_accuracy(*bank, *queries, k=self._k, temperature=self._temperature)
-        return {"knn_top1" if len(shares) == 1 else f"knn_top1_k{k}": 100 * share for k, share in shares.items()}
+        return {name: 100 * shares[k] for name, k in zip(self.names, self._k, strict=True)}
 
     def _build(self, runner: Runner, key: str, at_least: int) -> DataLoader[Any]:
         config: Any = copy.deepcopy(self._configs[key])

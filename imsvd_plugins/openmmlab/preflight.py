@@ -20,6 +20,7 @@ from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 from imsvd_plugins.openmmlab.building import class_of
 from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.openmmlab.evaluation import evaluation_mode
+from imsvd_plugins.openmmlab.hue_jitter import check_hue_jitter
 from imsvd_plugins.registry import DATASETS
 
 # Cells of a joint distribution for each sample of the batch; the papers' recipes have up to 3.1.
@@ -31,9 +32,10 @@ def check_config(cfg: Any) -> None:
 
     Raises:
         ConfigValueError: If a file or folder is missing, a schedule does not fit the length of the training, or the
-            images are collated in a way that a self-supervised algorithm does not know.
+            images are collated in a way that a self-supervised algorithm does not know, or get a hue jitter that the
+            installed mmcv cannot do.
     """
-    for check in (_check_weights, _check_images, _check_collation, _check_schedule_by_epoch):
+    for check in (_check_weights, _check_images, _check_collation, _check_schedule_by_epoch, check_hue_jitter):
         check(cfg)
 
 

@@ -4,25 +4,26 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.openmmlab.evaluation import bare_model
+from imsvd_plugins.openmmlab.evaluation_hook import EvaluationHook
 from imsvd_plugins.openmmlab.features import pooled
 
 _STATE = "online_probe"
 
 
-class OnlineProbeHook(Hook):
+class OnlineProbeHook(EvaluationHook):
     """Top-1 accuracy of a linear probe that learns on the features of each training step, for any mmpretrain algorithm.
 
     The probe sees the backbone's features as numbers: it is no part of the model, and no gradient flows back. It takes
     one step of its own with each training batch and is stored in the checkpoints. ``probe_top1``, in per cent, is its
-    accuracy on the views of a batch before it learns from them. It stands in the training log beside the loss, averaged
-    like it, and costs a matrix product of features and classes.
+    accuracy on the views of a batch before it learns from them, as the mean over an epoch. It appears in the log, in
+    every visual backend and in the message hub as ``metrics/probe_top1``, and mmengine's ``save_best`` and
+    EarlyStoppingHook can use it. A step of the probe costs a matrix product of features and classes.
 
     The training images must have labels, which the pretraining itself does not see.
 
@@ -33,7 +34,10 @@ class OnlineProbeHook(Hook):
         ValueError: If ``lr`` is out of range.
     """
 
+    label = "probe"
+
     def __init__(self, lr: float = 1e-3) -> None:
+        super().__init__(interval=1)
         if not lr > 0:
             raise ConfigValueError(f"lr of OnlineProbeHook must be > 0, got {lr!r}.")
         self.lr = lr
@@ -43,12 +47,14 @@ class OnlineProbeHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Begin to listen to the backbone."""
+        super().before_train(runner)
         self._num_classes = _count_classes(runner)
         backbone = bare_model(runner).backbone
         self._listener = backbone.register_forward_hook(self._listen)
 
     def after_train(self, runner: Runner) -> None:
         """Listen no longer."""
+        super().after_train(runner)
         self._listener.remove()
 
     def after_train_iter(
@@ -74,9 +80,20 @@ class OnlineProbeHook(Hook):
         for parameter in self._probe.parameters():
             all_reduce(parameter.grad, op="mean")
         self._optimizer.step()
-        top1 = 100 * (logits.argmax(dim=1) == labels).float().mean()
-        all_reduce(top1, op="mean")
-        runner.message_hub.update_scalar("train/probe_top1", top1)
+        # A tensor: a number would make the step wait for the device.
+        right = (logits.argmax(dim=1) == labels).sum()
+        self._scores += torch.stack([right, torch.full_like(right, len(labels))])
+
+    def metric_names(self, runner: Runner) -> list[str]:
+        """The accuracy."""
+        return ["probe_top1"]
+
+    def measure(self, runner: Runner) -> dict[str, float]:
+        """The accuracy over the epoch's batches."""
+        all_reduce(self._scores, op="sum")
+        right, seen = self._scores.tolist()
+        self._scores.zero_()
+        return {"probe_top1": 100 * right / seen}
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Store the probe and its optimizer."""
@@ -99,6 +116,7 @@ class OnlineProbeHook(Hook):
         for parameter in self._probe.parameters():
             nn.init.zeros_(parameter)
         self._optimizer = torch.optim.Adam(self._probe.parameters(), lr=self.lr)
+        self._scores = torch.zeros(2, dtype=torch.long, device=features.device)  # images classified rightly, and seen
         if self._state is not None:
             self._probe.load_state_dict(self._state["probe"])
             self._optimizer.load_state_dict(self._state["optimizer"])

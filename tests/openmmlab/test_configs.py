@@ -172,7 +172,7 @@ def test_every_config_trains_two_iterations_and_evaluates(name, tmp_path):
         assert results
         assert all(0 <= value <= 100 for value in results)
     elif any(hook.type == "KNNEvalHook" for hook in cfg.get("custom_hooks", [])):
-        assert 0 <= scalars["train/knn_top1"] <= 100
+        assert 0 <= scalars["metrics/knn_top1"] <= 100
 
 
 @pytest.mark.usefixtures("_in_data")

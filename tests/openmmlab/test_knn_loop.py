@@ -47,7 +47,7 @@ def pretrained(folder, small, run):
             loader.dataset.indices = COUNTS[split]
         cfg.custom_hooks = [{"type": "imsvd_plugins.KNNEvalHook", "k": [20, 1], **loaders}]
         scalars = run(cfg, folder).message_hub
-        found = {key: scalars.get_scalar(f"train/{key}").current() for key in ("knn_top1_k20", "knn_top1_k1")}
+        found = {key: scalars.get_scalar(f"metrics/{key}").current() for key in ("knn_top1_k20", "knn_top1_k1")}
         (folder / "found").write_text(json.dumps(found))
     return folder / "epoch_2.pth", json.loads((folder / "found").read_text())
 

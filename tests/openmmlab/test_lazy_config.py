@@ -44,4 +44,4 @@ def test_a_pure_python_config_trains(tmp_path, run):
     (tmp_path / "lazy.py").write_text(LAZY)
     runner = run(Config.fromfile(tmp_path / "lazy.py"))
     assert runner.iter == 2
-    assert runner.message_hub.get_scalar("train/rankme").current() >= 1
+    assert runner.message_hub.get_scalar("metrics/rankme").current() >= 1

@@ -39,12 +39,28 @@ def test_it_learns_and_the_log_shows_it(small, run, tmp_path):
     cfg.optim_wrapper.optimizer = ConfigDict(type="SGD", lr=0.0)
     cfg.default_hooks.checkpoint.interval = 100
     runner = run(cfg)
-    values = runner.message_hub.get_scalar("train/probe_top1").data[0]
-    assert len(values) == 60
+    values = runner.message_hub.get_scalar("metrics/probe_top1").data[0].tolist()
+    assert len(values) == 30
     assert values[0] < 40
-    assert values[-10:].mean() > 60
+    assert values[-1] > 60
     lines = [json.loads(line) for line in next(tmp_path.rglob("scalars.json")).read_text().splitlines()]
-    assert all("probe_top1" in line for line in lines)
+    assert [line["probe_top1"] for line in lines if "probe_top1" in line] == values
+    assert f"Epoch(probe) [30]  probe_top1: {values[-1]:.4f}" in next(tmp_path.rglob("*.log")).read_text()
+
+
+def test_the_accuracy_is_that_of_an_epochs_views(small, run, monkeypatch):
+    """Of both views of each image of both batches, before the probe learns from them."""
+    seen = []
+    monkeypatch.setattr(
+        "imsvd_plugins.openmmlab.probe.cross_entropy",
+        lambda logits, labels, original=torch.nn.functional.cross_entropy: (
+            seen.append((logits.argmax(dim=1) == labels).tolist()) or original(logits, labels)
+        ),
+    )
+    runner = run(small(CONFIG, custom_hooks=[HOOK], **{"train_cfg.max_epochs": 1}))
+    assert [len(batch) for batch in seen] == [32, 32]
+    expected = 100 * sum(map(sum, seen)) / 64
+    assert runner.message_hub.get_scalar("metrics/probe_top1").data[0].tolist() == [expected]
 
 
 def test_a_resumed_probe_goes_on(small, run, tmp_path):

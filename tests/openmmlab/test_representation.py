@@ -30,8 +30,12 @@ def test_log_hub_and_visual_backends_show_the_figures(small, run, tmp_path, conf
     shown = [line for line in lines if "loss" not in line]
     assert [set(line) - {"step"} for line in shown] == [names] * 2
     for name in names:
-        assert runner.message_hub.get_scalar(f"train/{name}").data[0].tolist() == [line[name] for line in shown]
-    assert "Epoch(representation) [2]  rankme: " in next(tmp_path.rglob("*.log")).read_text()
+        assert runner.message_hub.get_scalar(f"metrics/{name}").data[0].tolist() == [line[name] for line in shown]
+    log = next(tmp_path.rglob("*.log")).read_text()
+    assert "Epoch(representation) [2]  rankme: " in log
+    for name in names:
+        assert log.count(f"\n  {name}: {diagnostics.MEANINGS[name]}\n") == 1
+    assert diagnostics.MEANINGS.keys() == COMMON | set(diagnostics.VariableFigures._fields)
 
 
 def test_they_are_the_figures_of_the_same_images_by_hand(small, run):
@@ -50,7 +54,7 @@ def test_they_are_the_figures_of_the_same_images_by_hand(small, run):
         )
         features = model.backbone(batch["inputs"][0])
         z = model.neck(features)[0]
-    found = {name: runner.message_hub.get_scalar(f"train/{name}").current() for name in COMMON}
+    found = {name: runner.message_hub.get_scalar(f"metrics/{name}").current() for name in COMMON}
     assert found["alignment"] == pytest.approx(0, abs=1e-5)
     assert found["rankme"] == pytest.approx(diagnostics.rankme(features[-1].mean(dim=(2, 3))), rel=1e-3)
     assert found["uniformity"] == pytest.approx(diagnostics.uniformity(z), rel=1e-3)
@@ -88,8 +92,8 @@ def test_it_works_on_mmpretrains_own_algorithms(small, run):
         type="LatentCrossCorrelationHead", in_channels=32, loss={"type": "CrossCorrelationLoss"}
     )
     hub = run(cfg).message_hub
-    assert 1 <= hub.get_scalar("train/rankme").current() <= 24
-    assert "train/unused_bins" not in hub.log_scalars
+    assert 1 <= hub.get_scalar("metrics/rankme").current() <= 24
+    assert "metrics/unused_bins" not in hub.log_scalars
 
 
 def test_one_view_is_refused_before_training(small, run):
