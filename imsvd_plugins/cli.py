@@ -19,8 +19,8 @@ def main(argv: list[str] | None = None) -> int:
         argv: Arguments after the command's name; by default those of this process.
 
     Returns:
-        The exit status: 0; 1 if ``list --check`` finds a broken plug-in, a loss of ``benchmark`` failed or an extra is
-        not installed; 130 after Ctrl-C.
+        The exit status: 0; 1 if ``list --check`` finds a broken plug-in, a loss of ``benchmark`` failed, an extra is
+        not installed or a training's images or loss are not finite; 130 after Ctrl-C.
 
     Raises:
         SystemExit: If the arguments are wrong (status 2), or help or the version was asked for (status 0).
@@ -34,6 +34,13 @@ def main(argv: list[str] | None = None) -> int:
     except ImportError as error:
         # Our own message about an absent host or extra says what to install; of any other the traceback is needed.
         if "imsvd_plugins[" not in str(error):
+            raise
+        print(f"imsvd-plugins: {error}", file=sys.stderr)
+        return 1
+    except FloatingPointError as error:
+        from imsvd_plugins.finite import NonFiniteError  # noqa: PLC0415
+
+        if not isinstance(error, NonFiniteError):
             raise
         print(f"imsvd-plugins: {error}", file=sys.stderr)
         return 1
