@@ -22,7 +22,8 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 1 if ``list --check`` finds a broken plug-in, a loss of ``benchmark`` failed, an extra is
-        not installed or a checkpoint holds more than data; 130 after Ctrl-C.
+        not installed, a checkpoint holds more than data or a training's images or loss are not finite; 130 after
+        Ctrl-C.
 
     Raises:
         SystemExit: If the arguments are wrong (status 2), or help or the version was asked for (status 0).
@@ -40,6 +41,13 @@ def main(argv: list[str] | None = None) -> int:
     except ImportError as error:
         # Our own message about an absent host or extra says what to install; of any other the traceback is needed.
         if "imsvd_plugins[" not in str(error):
+            raise
+        print(f"imsvd-plugins: {error}", file=sys.stderr)
+        return 1
+    except FloatingPointError as error:
+        from imsvd_plugins.finite import NonFiniteError  # noqa: PLC0415
+
+        if not isinstance(error, NonFiniteError):
             raise
         print(f"imsvd-plugins: {error}", file=sys.stderr)
         return 1

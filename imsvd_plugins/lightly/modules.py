@@ -9,6 +9,7 @@ from lightly.utils.scheduler import cosine_schedule
 from torch import Tensor, nn
 
 from imsvd_plugins.functional.discretization import check_num_bins
+from imsvd_plugins.functional.multi_crop import largest_views
 from imsvd_plugins.lightly.heads import HSICPredictionHead, HSICProjectionHead, IMSVDProjectionHead
 from imsvd_plugins.lightly.self_supervised import Batch, MakeOptimizer, MakeScheduler, SelfSupervisedModule
 from imsvd_plugins.lightly.transforms import HSICTransform, IMSVDTransform
@@ -20,7 +21,9 @@ class IMSVD(SelfSupervisedModule):
 
     LARS at 0.6 for a batch of 256, weight decay 1e-6, momentum 0.9. Logged: ``train_loss`` and, unweighted,
     ``train_diagonal``, ``train_off_diagonal``, ``train_invariance``; the online classifier's as Lightly names them.
-    Networks and criterion are no hyperparameters: ``load_from_checkpoint`` wants those that were given again.
+    ``IMSVD.load_from_checkpoint(file, weights_only=True)`` makes a module that LightningCLI trained again, networks
+    included: the file holds its config. It imports and makes the classes that the config names, so give it no file
+    whose class paths you would not run. Of a module made in Python it wants the networks and the criterion again.
 
     Args:
         batch_size_per_device: Images a device and step. The paper's learning rate scales with the global batch, that of
@@ -34,6 +37,8 @@ class IMSVD(SelfSupervisedModule):
             paper's.
         decay_norms_and_biases: Whether the optimizer's weight decay is theirs too. LARS adapts what decays.
         lr_scheduler: Makes the schedule from the optimizer, a step an epoch; None for warm-up and cosine.
+        check_finite: Whether NaN or infinite views, loss or terms stop the training with a
+            :class:`~imsvd_plugins.finite.NonFiniteError`, at most 50 steps later and before a checkpoint is written.
 
     Raises:
         ValueError: If the criterion's ``num_bins`` does not divide the projection head's width.
@@ -54,6 +59,7 @@ class IMSVD(SelfSupervisedModule):
         optimizer: MakeOptimizer | None = None,
         decay_norms_and_biases: bool = False,
         lr_scheduler: MakeScheduler | None = None,
+        check_finite: bool = True,
     ) -> None:
         projection_head = projection_head or IMSVDProjectionHead()
         super().__init__(
@@ -65,8 +71,8 @@ class IMSVD(SelfSupervisedModule):
             optimizer,
             decay_norms_and_biases,
             lr_scheduler,
+            check_finite,
         )
-        self.save_hyperparameters(ignore=["backbone", "projection_head", "criterion", "optimizer", "lr_scheduler"])
         self.criterion = criterion or IMSVDLoss(num_bins=80, gather_distributed=True)
         check_num_bins(self.criterion.num_bins, projection_head.layers[-1].out_features)
 
@@ -75,6 +81,7 @@ class IMSVD(SelfSupervisedModule):
         views, targets = batch[0], batch[1]
         features = [self.features(view) for view in views]
         terms = self.criterion.forward_components(*(self.projection_head(feature) for feature in features))
+        self.watch(views, terms)
         return self.log_and_total(terms, features[0], targets, batch_idx)
 
 
@@ -82,11 +89,15 @@ class SSLHSIC(SelfSupervisedModule):
     """SSL-HSIC (Li et al., NeurIPS 2021, arXiv 2106.08320) with a target network and the paper's recipe.
 
     LARS at 0.4 for a batch of 256, weight decay 1e-6, momentum 0.9. The loss takes four sets of vectors: the online
-    predictions and the target projections of both views. The target follows the online network by an average whose
-    momentum goes from 0.99 to 1 by cosine. Logged: ``train_loss`` and, unweighted, ``train_hsic_zy``,
-    ``train_hsic_zz`` and ``train_scale``; the online classifier's as Lightly names them. The paper evaluates an average
-    of the weights: give the trainer ``EMAWeightAveraging(decay=0.999)``, which Lightning has since 2.6.
-    Networks and criterion are no hyperparameters: ``load_from_checkpoint`` wants those that were given again.
+    predictions and the target projections of both views. Of a multi-crop, beyond the paper, it takes the predictions of
+    all views and the target projections of the largest: small crops are predicted from whole images, not the reverse.
+    The target follows the online network by an average whose momentum goes from 0.99 to 1 by cosine. Logged:
+    ``train_loss`` and, unweighted, ``train_hsic_zy``, ``train_hsic_zz`` and ``train_scale``; the online classifier's as
+    Lightly names them. The paper evaluates an average of the weights: give the trainer
+    ``EMAWeightAveraging(decay=0.999)``, which Lightning has since 2.6.
+    ``SSLHSIC.load_from_checkpoint(file, weights_only=True)`` makes a module that LightningCLI trained again, networks
+    included: the file holds its config. It imports and makes the classes that the config names, so give it no file
+    whose class paths you would not run. Of a module made in Python it wants the networks and the criterion again.
 
     Args:
         batch_size_per_device: Images a device and step. The paper's learning rate scales with the global batch, that of
@@ -101,6 +112,8 @@ class SSLHSIC(SelfSupervisedModule):
             paper's.
         decay_norms_and_biases: Whether the optimizer's weight decay is theirs too. LARS adapts what decays.
         lr_scheduler: Makes the schedule from the optimizer, a step an epoch; None for warm-up and cosine.
+        check_finite: Whether NaN or infinite views, loss or terms stop the training with a
+            :class:`~imsvd_plugins.finite.NonFiniteError`, at most 50 steps later and before a checkpoint is written.
 
     Raises:
         ValueError: If the widths of the two heads do not fit.
@@ -122,6 +135,7 @@ class SSLHSIC(SelfSupervisedModule):
         optimizer: MakeOptimizer | None = None,
         decay_norms_and_biases: bool = False,
         lr_scheduler: MakeScheduler | None = None,
+        check_finite: bool = True,
     ) -> None:
         projection_head = projection_head or HSICProjectionHead()
         super().__init__(
@@ -133,9 +147,7 @@ class SSLHSIC(SelfSupervisedModule):
             optimizer,
             decay_norms_and_biases,
             lr_scheduler,
-        )
-        self.save_hyperparameters(
-            ignore=["backbone", "projection_head", "prediction_head", "criterion", "optimizer", "lr_scheduler"]
+            check_finite,
         )
         self.prediction_head = prediction_head or HSICPredictionHead()
         first, *_, last = (layer for layer in self.prediction_head.layers if isinstance(layer, nn.Linear))
@@ -152,15 +164,16 @@ class SSLHSIC(SelfSupervisedModule):
         deactivate_requires_grad(self.target_projection_head)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of the predictions and target projections of two views, and of the online classifier."""
-        if len(batch[0]) != 2:
-            raise ValueError(f"SSLHSIC takes two views of each image, got {len(batch[0])}.")
-        (view_a, view_b), targets = batch[0], batch[1]
-        features_a, features_b = (self.features(view) for view in (view_a, view_b))
-        predictions = (self.prediction_head(self.projection_head(features)) for features in (features_a, features_b))
-        projections = (self.forward_target(view) for view in (view_a, view_b))
+        """Loss of the predictions of all views and the target projections of the largest, and of the classifier."""
+        views, targets = batch[0], batch[1]
+        if len(views) < 2:
+            raise ValueError(f"SSLHSIC takes two or more views of each image, got {len(views)}.")
+        features = [self.features(view) for view in views]
+        predictions = [self.prediction_head(self.projection_head(feature)) for feature in features]
+        projections = [self.forward_target(view) for view in largest_views(views)]
         terms = self.criterion.forward_components(*predictions, *projections)
-        return self.log_and_total(terms, features_a, targets, batch_idx)
+        self.watch(views, terms)
+        return self.log_and_total(terms, features[0], targets, batch_idx)
 
     @torch.no_grad()
     def forward_target(self, x: Tensor) -> Tensor:

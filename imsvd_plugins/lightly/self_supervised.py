@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from imsvd_plugins.finite import FiniteWatch
 from imsvd_plugins.functional import HSICTerms, IMSVDTerms
 from imsvd_plugins.functional._checks import check_integer
 from imsvd_plugins.lightly.backbones import ResNet
@@ -22,6 +23,9 @@ from imsvd_plugins.lightly.backbones import ResNet
 Batch = Sequence[Any]  # views, labels and, from a LightlyDataset, file names
 MakeOptimizer = Callable[[Any], Optimizer]  # from parameter groups
 MakeScheduler = Callable[[Optimizer], LRScheduler]
+
+# Arguments that are no plain data where the module is made in Python.
+_OBJECTS = ["backbone", "projection_head", "prediction_head", "criterion", "optimizer", "lr_scheduler"]
 
 
 class SelfSupervisedModule(LightningModule):
@@ -40,14 +44,20 @@ class SelfSupervisedModule(LightningModule):
         optimizer: MakeOptimizer | None,
         decay_norms_and_biases: bool,
         lr_scheduler: MakeScheduler | None,
+        check_finite: bool,
     ) -> None:
         super().__init__()
         check_integer("warmup_epochs", warmup_epochs, minimum=0)
+        self.save_hyperparameters(ignore=_OBJECTS)
+        if "_instantiator" in self.hparams:
+            # LightningCLI was given their config, plain data by which load_from_checkpoint makes them again.
+            self.save_hyperparameters()
         self.batch_size_per_device = batch_size_per_device
         self.warmup_epochs = warmup_epochs
         self.make_optimizer = optimizer
         self.decay_norms_and_biases = decay_norms_and_biases
         self.make_scheduler = lr_scheduler
+        self._finite_watch = FiniteWatch() if check_finite else None
         self.backbone = ResNet(50) if backbone is None else backbone
         self.projection_head = projection_head
         self.online_classifier = OnlineLinearClassifier(
@@ -132,6 +142,27 @@ class SelfSupervisedModule(LightningModule):
     def trained_networks(self) -> list[nn.Module]:
         """What the optimizer trains beside the online classifier."""
         return [self.backbone, self.projection_head]
+
+    def watch(self, views: Sequence[Tensor], terms: IMSVDTerms | HSICTerms) -> None:
+        """Have NaN and infinite values in this step's views and terms noticed, later."""
+        if self._finite_watch is not None:
+            place = f"epoch {self.current_epoch}, step {self.global_step}"
+            self._finite_watch.record(place, "images", views, terms._asdict())
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Stop if something was NaN or infinite; a look at several steps at once, and before a validation."""
+        if self._finite_watch is not None and (self._finite_watch.is_due or self.trainer.is_last_batch):
+            self._finite_watch.look()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Stop before broken weights are saved."""
+        if self._finite_watch is not None:
+            self._finite_watch.look()
+
+    def on_train_end(self) -> None:
+        """The same where a training ends amid an epoch."""
+        if self._finite_watch is not None:
+            self._finite_watch.look()
 
     def log_and_total(self, terms: IMSVDTerms | HSICTerms, features: Tensor, targets: Tensor, batch_idx: int) -> Tensor:
         """Log the terms and train the online classifier, from whose loss no gradient reaches the backbone."""

@@ -7,6 +7,7 @@ from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.models.utils import CosineEMA
 from torch import Tensor, nn
 
+from imsvd_plugins.functional.multi_crop import largest_views
 from imsvd_plugins.openmmlab.building import build, class_of, output_width
 from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.openmmlab.heads import HSICHead, IMSVDHead
@@ -73,12 +74,12 @@ class _Siamese(BaseSelfSupervisor):
     def _projections(self, views: list[Tensor]) -> list[Tensor]:
         return [self.neck(self.backbone(view))[0] for view in views]
 
-    def _check_views(self, views: list[Tensor], allowed: str, fits: bool) -> None:
-        if not fits:
+    def _check_views(self, views: list[Tensor]) -> None:
+        if not isinstance(views, list) or len(views) < 2:
             got = len(views) if isinstance(views, list) else f"a {type(views).__name__}"
             raise ConfigValueError(
-                f"{type(self).__name__} needs {allowed}, got {got}: see num_views of the MultiView transform in "
-                "train_dataloader.dataset.pipeline, and train_dataloader.collate_fn, which must be default_collate."
+                f"{type(self).__name__} needs two or more views, got {got}: see num_views of the MultiView transform "
+                "in train_dataloader.dataset.pipeline, and train_dataloader.collate_fn, which must be default_collate."
             )
 
 
@@ -109,8 +110,9 @@ class IMSVD(_Siamese):
 
     def loss(self, inputs: list[Tensor], data_samples: list[Any], **kwargs: Any) -> dict[str, Tensor]:
         """The loss and its terms, by name, of two or more views ``(N, C, H, W)``, which may differ in size."""
-        self._check_views(inputs, "two or more views", isinstance(inputs, list) and len(inputs) >= 2)
+        self._check_views(inputs)
         terms: dict[str, Tensor] = self.head.components(*self._projections(inputs))
+        self.head.watch("images", inputs, terms)
         return terms
 
 
@@ -118,7 +120,9 @@ class SSLHSIC(_Siamese):
     """SSL-HSIC (Li et al., NeurIPS 2021, arXiv 2106.08320), with a target network or without.
 
     With one, the objective's four views are the online network's predictions of two views and the target network's
-    projections of them, which get no gradient. Without, they are the projections of two or more views.
+    projections of them, which get no gradient. Of a multi-crop, beyond the paper, they are the predictions of all views
+    and the target projections of the largest: small crops are predicted from whole images, not the reverse. Without a
+    target network they are the projections of two or more views.
 
     Args:
         backbone: Config of the backbone.
@@ -159,14 +163,10 @@ class SSLHSIC(_Siamese):
 
     def loss(self, inputs: list[Tensor], data_samples: list[Any], **kwargs: Any) -> dict[str, Tensor]:
         """The loss and its terms, by name, of the views ``(N, C, H, W)``."""
-        if self.target_net is None:
-            self._check_views(inputs, "two or more views", isinstance(inputs, list) and len(inputs) >= 2)
-            targets = []
-        else:
-            fits = isinstance(inputs, list) and len(inputs) == 2
-            self._check_views(inputs, "exactly two views when it has a target network (model.base_momentum)", fits)
-            targets = self._target_projections(self.target_net, inputs)
+        self._check_views(inputs)
+        targets = [] if self.target_net is None else self._target_projections(self.target_net, largest_views(inputs))
         terms: dict[str, Tensor] = self.head.components(*self._projections(inputs), targets=targets)
+        self.head.watch("images", inputs, terms)
         return terms
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ from imsvd_plugins import plugins
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 from imsvd_plugins.openmmlab.building import build, class_of
 from imsvd_plugins.openmmlab.errors import ConfigValueError
+from imsvd_plugins.openmmlab.finite import RunWatch
 from imsvd_plugins.openmmlab.step_terms import log_terms
 
 
@@ -21,6 +22,9 @@ class ObjectiveHead(BaseModule):
         loss: Config of the loss. One of this package's losses is of the global batch (``gather_distributed=True``)
             unless the config says otherwise, as OpenMMLab's own losses are.
         init_cfg: As for mmengine's ``BaseModule``.
+        check_finite: Whether NaN or infinite images, loss or terms stop the training with a
+            :class:`~imsvd_plugins.finite.NonFiniteError`, at most 50 iterations later and before an epoch's checkpoint.
+            In mmpretrain's own algorithms the projections stand for the images.
 
     Raises:
         TypeError: If ``loss`` is no config, or a setting in it has the wrong type.
@@ -30,7 +34,7 @@ class ObjectiveHead(BaseModule):
     loss_class: ClassVar[type[nn.Module]]
     foreign_loss_class: ClassVar[type[nn.Module]]
 
-    def __init__(self, loss: dict[str, Any], init_cfg: dict[str, Any] | None = None) -> None:
+    def __init__(self, loss: dict[str, Any], init_cfg: dict[str, Any] | None = None, check_finite: bool = True) -> None:
         super().__init__(init_cfg=init_cfg)
         name = f"imsvd_plugins.{self.loss_class.__name__}"
         # Before it is built: left with the other's settings it would fail for them.
@@ -44,6 +48,7 @@ class ObjectiveHead(BaseModule):
         if isinstance(self.loss_module, IMSVDLoss | HSICLoss) and "gather_distributed" not in loss:
             # Some builds of torch have nothing to gather with, and then there is one process.
             self.loss_module.gather_distributed = dist.is_available()
+        self._watch = RunWatch() if check_finite else None
 
     def loss(self, *z_views: Tensor) -> Tensor:
         """The loss of two views' projections ``(N, D)``, a scalar, as mmpretrain's own algorithms call it.
@@ -55,6 +60,7 @@ class ObjectiveHead(BaseModule):
         """
         self._check_projections(z_views)
         terms = self._terms_of_pair(*z_views)
+        self.watch("projections", list(z_views), terms)
         loss = terms.pop("loss")
         log_terms(terms)
         return loss
@@ -62,6 +68,11 @@ class ObjectiveHead(BaseModule):
     def forward(self, *inputs: Any) -> Tensor:
         """The loss: SparK calls its head as a module, and is told that this one does not fit."""
         return self.loss(*inputs)
+
+    def watch(self, name: str, inputs: list[Tensor], terms: dict[str, Tensor]) -> None:
+        """Stop the training if this or an earlier step's inputs, of that name, or terms were NaN or infinite."""
+        if self._watch is not None and self.training:
+            self._watch(name, inputs, terms)
 
     def components(self, *z_views: Tensor) -> dict[str, Tensor]:
         """The loss, under "loss", and its terms by name (as far as the loss tells them), of all views' ``(N, D)``."""
@@ -93,6 +104,9 @@ class IMSVDHead(ObjectiveHead):
     Args:
         loss: Config of the loss, such as ``dict(type='imsvd_plugins.IMSVDLoss', num_bins=80)``.
         init_cfg: As for mmengine's ``BaseModule``.
+        check_finite: Whether NaN or infinite images, loss or terms stop the training with a
+            :class:`~imsvd_plugins.finite.NonFiniteError`, at most 50 iterations later and before an epoch's checkpoint.
+            In mmpretrain's own algorithms the projections stand for the images.
 
     Raises:
         TypeError: If ``loss`` is no config, or a setting in it has the wrong type.
@@ -133,6 +147,9 @@ class HSICHead(ObjectiveHead):
             config, such as ``dict(type='imsvd_plugins.GaussianKernel')``.
         predictor: Config of the predictor, as a rule mmpretrain's ``NonLinearNeck``; None for none.
         init_cfg: As for mmengine's ``BaseModule``.
+        check_finite: Whether NaN or infinite images, loss or terms stop the training with a
+            :class:`~imsvd_plugins.finite.NonFiniteError`, at most 50 iterations later and before an epoch's checkpoint.
+            In mmpretrain's own algorithms the projections stand for the images.
 
     Raises:
         TypeError: If ``loss`` or ``predictor`` is no config, or a setting in them has the wrong type.
@@ -147,11 +164,12 @@ class HSICHead(ObjectiveHead):
         loss: dict[str, Any],
         predictor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
+        check_finite: bool = True,
     ) -> None:
         if isinstance(loss, dict) and isinstance(loss.get("kernel"), dict):
             known = [f"imsvd_plugins.{plugin.attr}" for plugin in plugins.available("kernels")]
             loss = {**loss, "kernel": build("model.head.loss.kernel", loss["kernel"], known=known)}
-        super().__init__(loss, init_cfg=init_cfg)
+        super().__init__(loss, init_cfg=init_cfg, check_finite=check_finite)
         self.predictor: nn.Module | None = None if predictor is None else build("model.head.predictor", predictor)
         self._predictor_width = predictor.get("in_channels") if isinstance(predictor, dict) else None
 

@@ -14,8 +14,10 @@ import timm
 import torch
 import yaml
 from PIL import Image
-from pytorch_lightning import Callback
+from pytorch_lightning import Callback, LightningModule, Trainer
 
+from imsvd_plugins.lightly import IMSVD, IMSVDLoss, IMSVDProjectionHead
+from imsvd_plugins.lightly.backbones import SmallCNN
 from imsvd_plugins.lightly.command import main
 
 CONFIGS = sorted((Path(__file__).parents[2] / "lightly_examples" / "configs").glob("*.yaml"))
@@ -87,7 +89,9 @@ def test_a_shipped_config_fits_and_validates(config, image_roots, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     module = yaml.safe_load(config.read_text())["data"]["class_path"].rpartition(".")[2]
     settings = {**SMALL, "trainer.default_root_dir": str(tmp_path)}
-    if "_imagenet" in config.stem and "nette" not in config.stem:
+    if "_vit_" in config.stem:
+        settings["model.init_args.backbone.init_args.options"] = '{"depth": 2}'  # of 12 blocks
+    elif "_imagenet" in config.stem and "nette" not in config.stem:
         for view in ("1", "2"):  # 224 pixels by default
             key = f"data.init_args.transform.init_args.view_{view}_transform"
             settings |= {key: f"lightly.transforms.BYOLView{view}Transform", f"{key}.init_args.input_size": "64"}
@@ -99,6 +103,11 @@ def test_a_shipped_config_fits_and_validates(config, image_roots, tmp_path, monk
     assert all(value.isfinite().all() for value in checkpoint["state_dict"].values())
     metrics = (tmp_path / "lightning_logs" / "version_0" / "metrics.csv").read_text()
     assert {"train_loss", "train_rankme", "val_online_cls_top1"} <= set(metrics.splitlines()[0].split(","))
+
+    # In one line, with the networks, which none of the words here describes.
+    model = LightningModule.load_from_checkpoint(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert model.state_dict().keys() == checkpoint["state_dict"].keys()
+    assert all(torch.equal(value, checkpoint["state_dict"][name]) for name, value in model.state_dict().items())
 
     capfd.readouterr()
     main(["validate", "--config", str(config), *options(settings), "--ckpt_path", "last"])
@@ -175,6 +184,40 @@ def test_print_config_gives_a_whole_config(capsys):
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["model"]["init_args"]["criterion"]["init_args"]["num_bins"] == 16
     assert printed["trainer"]["accumulate_grad_batches"] == 1  # a default that the file leaves out
+
+
+def test_a_trained_model_goes_on_from_the_line_that_loads_it(tmp_path, monkeypatch):
+    """Its settings too; and a file given by its path is resumed from and validated like the last one."""
+    monkeypatch.chdir(tmp_path)
+    settings = {**SMALL, "trainer.default_root_dir": str(tmp_path), "model.init_args.decay_norms_and_biases": "true"}
+    words = ["--config", str(DIGITS), *options(settings)]
+    main(["fit", *words])
+    file = tmp_path / "checkpoints" / "last.ckpt"
+    model = IMSVD.load_from_checkpoint(file, weights_only=True)
+    assert (model.decay_norms_and_biases, model.warmup_epochs, model.batch_size_per_device) == (True, 1, BATCH)
+    assert model.criterion.num_bins == 16
+    optimizer = model.make_optimizer(model.parameters())
+    assert (type(optimizer), optimizer.defaults["lr"]) == (torch.optim.AdamW, 5e-3)
+    main(["validate", *words, "--ckpt_path", str(file)])
+    main(["fit", *words, "--ckpt_path", str(file)])
+    assert torch.load(file, weights_only=True)["global_step"] == 2
+
+
+def test_a_model_made_in_python_wants_its_networks_again(tmp_path):
+    parts = {"backbone": SmallCNN(), "projection_head": IMSVDProjectionHead(128, 16, 32), "criterion": IMSVDLoss(4)}
+    trainer = Trainer(logger=False, accelerator="cpu", enable_model_summary=False, default_root_dir=tmp_path)
+    trainer.strategy.connect(IMSVD(8, 10, warmup_epochs=3, **parts))
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
+    saved = torch.load(tmp_path / "model.ckpt", weights_only=True)["hyper_parameters"]
+    assert set(saved) == {
+        "batch_size_per_device",
+        "num_classes",
+        "warmup_epochs",
+        "decay_norms_and_biases",
+        "check_finite",
+    }
+    model = IMSVD.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True, **parts)
+    assert model.warmup_epochs == 3
 
 
 def test_an_epoch_without_validation_is_saved_too(tmp_path, monkeypatch):

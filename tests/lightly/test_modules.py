@@ -293,10 +293,32 @@ def test_a_predictor_of_another_width_than_the_projector_is_refused():
         SSLHSIC(8, 10, backbone=nn.Identity(), projection_head=HSICProjectionHead(512, 64, 128))
 
 
-def test_ssl_hsic_takes_two_views():
+@pytest.mark.parametrize("large", [(0, 1), (1, 2), (0, 1, 2, 3)])
+def test_ssl_hsic_predicts_all_views_of_a_multi_crop_from_the_largest(large, small_model, loaders):
+    model = small_model("ssl_hsic")
+    logged = {}
+    model.log = lambda name, value, **kwargs: logged.update({name: value})
+    model.log_dict = lambda log, **kwargs: logged.update(log)
+    (view_a, view_b), targets, *rest = next(iter(loaders[0]))
+    views = [view_a, view_b, view_a.flip(-1), view_b.flip(-1)]
+    views = [view if index in large else view[:, :, 2:13, 3:14] for index, view in enumerate(views)]
+    seen = []
+    model.target_backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    model.training_step((views, targets, *rest), 0).backward()
+    assert [tuple(view.shape) for view in seen] == [(8, 3, 16, 16)] * len(large)
+    twin = small_model("ssl_hsic")
+    with torch.no_grad():
+        predictions = [twin.prediction_head(twin.projection_head(twin.backbone(view))) for view in views]
+        projections = [twin.target_projection_head(twin.target_backbone(views[index])) for index in large]
+        expected = twin.criterion(*predictions, *projections)
+    assert logged["train_loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert all(parameter.grad is None for parameter in model.target_backbone.parameters())
+
+
+def test_ssl_hsic_takes_two_views_or_more():
     model = SSLHSIC(8, 10, backbone=nn.Identity())
-    with pytest.raises(ValueError, match="takes two views of each image, got 3"):
-        model.training_step(([torch.zeros(8, 2048)] * 3, torch.zeros(8)), 0)
+    with pytest.raises(ValueError, match="takes two or more views of each image, got 1"):
+        model.training_step(([torch.zeros(8, 2048)], torch.zeros(8)), 0)
 
 
 def test_a_warm_up_is_not_negative():

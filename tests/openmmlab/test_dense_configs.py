@@ -41,7 +41,7 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory):
-    """The checkpoint of a pretraining of mmpretrain's ResNet-50 by a shipped config, and the backbone's weights in it."""
+    """The checkpoint that a shipped config wrote with ResNet-50 as its backbone, and the backbone's weights in it."""
     cfg = Config.fromfile(resolve_config("imsvd_resnet14-w24_1xb256-coslr-60e_digits"))
     cfg.merge_from_dict(
         {

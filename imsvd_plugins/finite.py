@@ -1,0 +1,84 @@
+"""Noticing that a training has gone wrong, NaN images or a NaN loss, without making the host wait in each step."""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from imsvd_plugins.distributed import world_size
+
+_INTERVAL = 50  # steps from one look at the flags to the next
+
+
+class NonFiniteError(FloatingPointError):
+    """The images or the loss of a training are NaN or infinite."""
+
+
+class FiniteWatch:
+    """Keeps for each step, on its device, whether the inputs and the loss' terms were finite; looks now and then.
+
+    The gradients are none of its concern: those of mixed precision overflow now and then, and the optimizer skips the
+    step. All ranks must record and look at the same steps, as they do when a trainer drives them; then all stop
+    together, whichever has seen the fault.
+    """
+
+    def __init__(self) -> None:
+        self._inputs = ""
+        self._names: list[str] = []
+        self._places: list[str] = []
+        self._flags: list[Tensor] = []
+
+    @property
+    def is_due(self) -> bool:
+        """Whether so many steps have been recorded that it is time to look."""
+        return len(self._flags) >= _INTERVAL
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @torch.no_grad()
+    def record(self, place: str, name: str, inputs: Iterable[Tensor], terms: Mapping[str, Tensor]) -> None:
+        """Keep a step; the host does not wait.
+
+        Args:
+            place: Where the training is, for the error, such as "epoch 3, step 120".
+            name: What the inputs are, the same in all steps: "images" or "projections".
+            inputs: Tensors of a floating dtype and any shape.
+            terms: Tensors by name, the loss among them.
+        """
+        # A sum passes over the images once, and is NaN or infinite if one of its addends is.
+        total = torch.stack([x.sum(dtype=torch.float32) for x in inputs]).sum()
+        sums = [term.sum(dtype=torch.float32).to(total.device, non_blocking=True) for term in terms.values()]
+        self._inputs = name
+        self._names = [name, *terms]
+        self._places.append(place)
+        self._flags.append(~torch.stack([total, *sums]).isfinite())
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def look(self) -> None:
+        """Wait for the steps recorded since the last look, on all ranks together.
+
+        Raises:
+            NonFiniteError: If in one of them something was not finite; on all ranks alike.
+        """
+        if not self._flags:
+            return
+        flags = torch.stack(self._flags).to(torch.int32)
+        places = self._places
+        self._places, self._flags = [], []
+        if world_size() > 1:
+            dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+        for place, row in zip(places, flags.tolist(), strict=True):
+            if any(row):
+                found = [name for name, bad in zip(self._names, row, strict=True) if bad]
+                raise NonFiniteError(self._line(place, found))
+
+    def _line(self, place: str, found: list[str]) -> str:
+        if self._inputs in found:
+            what = f"the {self._inputs} hold NaN or infinite values"
+            cure = "see what the dataset and its transforms give"
+            if self._inputs != "images":
+                cure = "see whether the images hold such values too, else lower the learning rate"
+        else:
+            what = f"{', '.join(found)} became NaN or infinite, with finite {self._inputs}"
+            cure = "lower the learning rate, or resume from an earlier checkpoint"
+        return f"training stopped at {place}: {what}; {cure} (check_finite=False trains on)."
