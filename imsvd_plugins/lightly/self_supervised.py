@@ -148,7 +148,10 @@ class SelfSupervisedModule(LightningModule):
             classifier = self.online_classifier.parameters()
             groups.append({"name": "online_classifier", "params": classifier, "weight_decay": 0.0})
         if self.make_optimizer is not None:
-            optimizer = self.make_optimizer(groups)
+            try:
+                optimizer = self.make_optimizer(groups)
+            except ValueError as error:  # such as a negative learning rate
+                raise SettingsError(f"optimizer: {error}") from error
         else:
             batch_size: Any = self.batch_size_per_device  # None comes with an optimizer alone
             learning_rate = self.learning_rate * batch_size * self.trainer.world_size / 256
