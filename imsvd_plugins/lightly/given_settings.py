@@ -187,14 +187,14 @@ def _in_arguments(path: str, cls: Any, arguments: Any) -> str | None:
 
 def _mismatch(cls: Any, name: str, value: Any) -> str:
     """Why an argument does not take a value."""
-    for entry in value if isinstance(value, list) else [value]:
-        looks_like_path = isinstance(entry, str) and "." in entry and " " not in entry
-        if looks_like_path and (fault := _in_path(entry)):
-            return f": {fault}"
     annotation = _annotation(cls, name)
     expected = [wanted for wanted in get_args(annotation) or [annotation] if _is_class(wanted)]
-    if expected and isinstance(value, dict):
-        return _of_class("", value, expected) or f": does not fit, got {value}"
+    for entry in value if isinstance(value, list) else [value]:
+        is_path = isinstance(entry, str) and "." in entry and " " not in entry
+        if is_path and (fault := _in_path(entry)):
+            return f": {fault}"
+        if expected and (is_path or isinstance(entry, dict)):
+            return _of_class("", entry, expected) or f": does not fit, got {entry}"
     return f": must be {_shown(annotation)}, got {value!r}"
 
 
