@@ -10,6 +10,7 @@ from torch import Tensor
 from imsvd_plugins.functional import soft_discretize
 from imsvd_plugins.functional._checks import check_integer
 from imsvd_plugins.functional.diagnostics import representation_figures, signs_of_collapse
+from imsvd_plugins.lightly.errors import SettingsError
 from imsvd_plugins.lightly.two_views import TwoViewsCallback
 from imsvd_plugins.losses import IMSVDLoss
 
@@ -78,7 +79,7 @@ class JointDistributionCallback(TwoViewsCallback):
         """Refuse a module without IMSVD's loss."""
         super().on_fit_start(trainer, pl_module)
         if _imsvd_loss(pl_module) is None:
-            raise ValueError(
+            raise SettingsError(
                 "JointDistributionCallback draws the variables of IMSVD: the module must have an IMSVDLoss among its "
                 f"submodules, {type(pl_module).__name__} has none."
             )

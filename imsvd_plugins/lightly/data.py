@@ -16,6 +16,7 @@ from torchvision.transforms import v2 as T
 
 from imsvd_plugins.digits import NUM_CLASSES, load_digits
 from imsvd_plugins.functional._checks import check_integer
+from imsvd_plugins.lightly.errors import SettingsError
 from imsvd_plugins.lightly.packed import PackedImages
 
 Transform = Callable[[Any], Any]
@@ -58,7 +59,7 @@ class _ImageDataModule(LightningDataModule):
         share = -(-len(self.train_dataset) // devices)  # type: ignore[arg-type]
         if share < self.batch_size_per_device:
             # The last small batch is dropped: there would be nothing to train on, and no word of it.
-            raise ValueError(
+            raise SettingsError(
                 f"batch_size_per_device must be at most a device's share of the training images, {share} of "
                 f"{len(self.train_dataset)} on {devices} device(s), got {self.batch_size_per_device}."  # type: ignore[arg-type]
             )
@@ -100,7 +101,7 @@ class CIFAR10DataModule(_ImageDataModule):
 
     Raises:
         TypeError: If a number is no integer.
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range, or the packed file is not there.
     """
 
     num_classes = 10
@@ -116,6 +117,8 @@ class CIFAR10DataModule(_ImageDataModule):
         val_transform = val_transform or T.Compose([*_to_tensor, T.Normalize(**IMAGENET_NORMALIZE)])
         super().__init__(transform, val_transform, batch_size_per_device, num_workers)
         self.root = Path(root)
+        if self.root.suffix == ".npz" and not self.root.is_file():
+            raise ValueError(f"root must be a folder or a packed file (.npz) of images; there is no file {root!r}.")
 
     def prepare_data(self) -> None:
         """Download what is not there, on one process."""

@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 from torch.utils.data import DataLoader, DistributedSampler
 
 from imsvd_plugins.functional._checks import check_integer, check_positive
+from imsvd_plugins.lightly.errors import SettingsError
 
 
 class KNNCallback(Callback):
@@ -41,13 +42,14 @@ class KNNCallback(Callback):
         if stage not in ("fit", "validate"):
             return
         if not hasattr(getattr(trainer, "datamodule", None), "bank_dataloader"):
-            raise ValueError(
+            raise SettingsError(
                 "KNNCallback needs a data module with a method bank_dataloader() that gives the labelled training "
-                "images as an evaluation sees them, such as imsvd_plugins.lightly.data's."
+                "images as an evaluation sees them, such as imsvd_plugins.lightly.data's. Without labels leave "
+                "KNNCallback out."
             )
         size = len(trainer.datamodule.bank_dataloader().dataset)  # type: ignore[attr-defined]
         if size < self.k:
-            raise ValueError(f"k of KNNCallback must be at most the size of the bank, {size}, got {self.k}.")
+            raise SettingsError(f"k of KNNCallback must be at most the size of the bank, {size}, got {self.k}.")
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0

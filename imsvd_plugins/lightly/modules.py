@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from imsvd_plugins.functional.discretization import check_num_bins
 from imsvd_plugins.functional.multi_crop import largest_views
+from imsvd_plugins.lightly.errors import SettingsError
 from imsvd_plugins.lightly.heads import HSICPredictionHead, HSICProjectionHead, IMSVDProjectionHead
 from imsvd_plugins.lightly.self_supervised import Batch, MakeOptimizer, MakeScheduler, SelfSupervisedModule
 from imsvd_plugins.lightly.transforms import HSICTransform, IMSVDTransform
@@ -27,8 +28,9 @@ class IMSVD(SelfSupervisedModule):
 
     Args:
         batch_size_per_device: Images a device and step. The paper's learning rate scales with the global batch, that of
-            an ``optimizer`` does not.
-        num_classes: Classes of the online linear classifier, which reports top-1 and, of five or more, top-5.
+            an ``optimizer`` does not, and with one it may be None.
+        num_classes: Classes of the online linear classifier, which reports top-1 and, of five or more, top-5; None for
+            no such classifier, and images without labels.
         backbone: Images to features ``(N, d)`` or ``(N, d, 1, 1)``; None for ResNet-50 with zero-initialised residuals.
         projection_head: None for the paper's, from 2048 features to 8160 logits.
         criterion: None for the paper's, 80 bins, over the batch of all devices.
@@ -41,7 +43,8 @@ class IMSVD(SelfSupervisedModule):
             :class:`~imsvd_plugins.finite.NonFiniteError`, at most 50 steps later and before a checkpoint is written.
 
     Raises:
-        ValueError: If the criterion's ``num_bins`` does not divide the projection head's width.
+        ValueError: If the criterion's ``num_bins`` does not divide the projection head's width, or is all of it, which
+            leaves a single variable.
     """
 
     method = "imsvd"
@@ -49,8 +52,8 @@ class IMSVD(SelfSupervisedModule):
 
     def __init__(
         self,
-        batch_size_per_device: int,
-        num_classes: int,
+        batch_size_per_device: int | None,
+        num_classes: int | None,
         *,
         backbone: nn.Module | None = None,
         projection_head: IMSVDProjectionHead | None = None,
@@ -74,15 +77,20 @@ class IMSVD(SelfSupervisedModule):
             check_finite,
         )
         self.criterion = criterion or IMSVDLoss(num_bins=80, gather_distributed=True)
-        check_num_bins(self.criterion.num_bins, projection_head.layers[-1].out_features)
+        width = projection_head.layers[-1].out_features
+        check_num_bins(self.criterion.num_bins, width)
+        if self.criterion.num_bins == width:
+            raise ValueError(
+                f"num_bins = {width} of as many outputs of projection_head make a single variable, and IMSVD is of "
+                "pairs of them: take a smaller num_bins or a larger output_dim."
+            )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of two or more views, each normalised by its own batch statistics, and of the online classifier."""
-        views, targets = batch[0], batch[1]
-        features = [self.features(view) for view in views]
+        features = [self.features(view) for view in batch[0]]
         terms = self.criterion.forward_components(*(self.projection_head(feature) for feature in features))
-        self.watch(views, terms)
-        return self.log_and_total(terms, features[0], targets, batch_idx)
+        self.watch(batch[0], terms)
+        return self.log_and_total(terms, features[0], batch, batch_idx)
 
 
 class SSLHSIC(SelfSupervisedModule):
@@ -101,8 +109,9 @@ class SSLHSIC(SelfSupervisedModule):
 
     Args:
         batch_size_per_device: Images a device and step. The paper's learning rate scales with the global batch, that of
-            an ``optimizer`` does not.
-        num_classes: Classes of the online linear classifier, which reports top-1 and, of five or more, top-5.
+            an ``optimizer`` does not, and with one it may be None.
+        num_classes: Classes of the online linear classifier, which reports top-1 and, of five or more, top-5; None for
+            no such classifier, and images without labels.
         backbone: Images to features ``(N, d)`` or ``(N, d, 1, 1)``; None for ResNet-50 with zero-initialised residuals.
         projection_head: None for the paper's, from 2048 features to 256.
         prediction_head: None for the paper's, from 256 to 256.
@@ -124,8 +133,8 @@ class SSLHSIC(SelfSupervisedModule):
 
     def __init__(
         self,
-        batch_size_per_device: int,
-        num_classes: int,
+        batch_size_per_device: int | None,
+        num_classes: int | None,
         *,
         backbone: nn.Module | None = None,
         projection_head: HSICProjectionHead | None = None,
@@ -165,15 +174,15 @@ class SSLHSIC(SelfSupervisedModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of the predictions of all views and the target projections of the largest, and of the classifier."""
-        views, targets = batch[0], batch[1]
+        views = batch[0]
         if len(views) < 2:
-            raise ValueError(f"SSLHSIC takes two or more views of each image, got {len(views)}.")
+            raise SettingsError(f"SSLHSIC takes two or more views of each image, got {len(views)}.")
         features = [self.features(view) for view in views]
         predictions = [self.prediction_head(self.projection_head(feature)) for feature in features]
         projections = [self.forward_target(view) for view in largest_views(views)]
         terms = self.criterion.forward_components(*predictions, *projections)
-        self.watch(views, terms)
-        return self.log_and_total(terms, features[0], targets, batch_idx)
+        self.watch(batch[0], terms)
+        return self.log_and_total(terms, features[0], batch, batch_idx)
 
     @torch.no_grad()
     def forward_target(self, x: Tensor) -> Tensor:
@@ -183,7 +192,7 @@ class SSLHSIC(SelfSupervisedModule):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Update the online network, then let the target follow, once also where gradients are accumulated."""
-        step = self.trainer.global_step
+        step = self.schedule_step()
         super().optimizer_step(*args, **kwargs)
         momentum = cosine_schedule(step, self.training_steps(), start_value=0.99, end_value=1.0)
         update_momentum(self.backbone, self.target_backbone, m=momentum)

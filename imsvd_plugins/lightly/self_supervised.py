@@ -10,7 +10,8 @@ from lightly.utils.benchmarking import OnlineLinearClassifier
 from lightly.utils.lars import LARS
 from lightly.utils.scheduler import CosineWarmupScheduler
 from pytorch_lightning import LightningModule
-from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -18,7 +19,10 @@ from torch.optim.lr_scheduler import LRScheduler
 from imsvd_plugins.finite import FiniteWatch
 from imsvd_plugins.functional import HSICTerms, IMSVDTerms
 from imsvd_plugins.functional._checks import check_integer
+from imsvd_plugins.lightly import preflight, resuming
 from imsvd_plugins.lightly.backbones import ResNet
+from imsvd_plugins.lightly.errors import SettingsError
+from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 
 Batch = Sequence[Any]  # views, labels and, from a LightlyDataset, file names
 MakeOptimizer = Callable[[Any], Optimizer]  # from parameter groups
@@ -33,11 +37,12 @@ class SelfSupervisedModule(LightningModule):
 
     method: ClassVar[str]
     learning_rate: ClassVar[float]  # peak, at a global batch of 256
+    criterion: IMSVDLoss | HSICLoss
 
     def __init__(
         self,
-        batch_size_per_device: int,
-        num_classes: int,
+        batch_size_per_device: int | None,
+        num_classes: int | None,
         backbone: nn.Module | None,
         projection_head: ProjectionHead,
         warmup_epochs: int,
@@ -47,6 +52,13 @@ class SelfSupervisedModule(LightningModule):
         check_finite: bool,
     ) -> None:
         super().__init__()
+        if batch_size_per_device is not None:
+            check_integer("batch_size_per_device", batch_size_per_device, minimum=1)
+        elif optimizer is None:
+            raise ValueError(
+                "batch_size_per_device is missing, and the paper's learning rate goes by it: give the data "
+                "module of a config an argument batch_size_per_device, or the model an optimizer."
+            )
         check_integer("warmup_epochs", warmup_epochs, minimum=0)
         self.save_hyperparameters(ignore=_OBJECTS)
         if "_instantiator" in self.hparams:
@@ -60,9 +72,16 @@ class SelfSupervisedModule(LightningModule):
         self._finite_watch = FiniteWatch() if check_finite else None
         self.backbone = ResNet(50) if backbone is None else backbone
         self.projection_head = projection_head
-        self.online_classifier = OnlineLinearClassifier(
-            feature_dim=projection_head.layers[0].in_features, num_classes=num_classes, topk=(1, min(5, num_classes))
-        )
+        self.online_classifier: OnlineLinearClassifier | None = None
+        if num_classes is not None:
+            check_integer("num_classes", num_classes, minimum=1)
+            self.online_classifier = OnlineLinearClassifier(
+                feature_dim=projection_head.layers[0].in_features,
+                num_classes=num_classes,
+                topk=(1, min(5, num_classes)),
+            )
+        self._settings_before: dict[str, Any] | None = None  # of the checkpoint that the training goes on from
+        self._steps_ahead = 0  # how far the schedule is ahead of the trainer's count of steps
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of images."""
@@ -72,15 +91,51 @@ class SelfSupervisedModule(LightningModule):
     def features(self, x: Tensor) -> Tensor:
         """Features of images, ``(N, d)``."""
         features: Tensor = self(x).flatten(start_dim=1)
-        expected = self.projection_head.layers[0].in_features
-        if features.shape[1] != expected:
-            raise ValueError(
-                f"projection_head's input_dim must be the backbone's {features.shape[1]} features, got {expected}."
-            )
+        self._check_width(features.shape[1])
         return features
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Score the online classifier on labelled images."""
+    def _check_width(self, width: int) -> None:
+        expected = self.projection_head.layers[0].in_features
+        if width != expected:
+            raise SettingsError(f"projection_head's input_dim must be the backbone's {width} features, got {expected}.")
+
+    def setup(self, stage: str) -> None:
+        """Refuse a training that its first steps would refuse."""
+        if stage != "fit":
+            return
+        self.trainer.fit_loop.setup_data()
+        preflight.check_batches(self.trainer)
+        preflight.check_num_bins(self.trainer, self.criterion)
+        if (width := preflight.num_features(self.trainer, self.backbone)) is not None:
+            self._check_width(width)
+        if self.online_classifier is None:
+            rank_zero_info("There is no online classifier, because num_classes is None: labels are not looked at.")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the settings that no state holds."""
+        if self.trainer.optimizers:
+            checkpoint[resuming.KEY] = resuming.settings(self)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another model or optimizer."""
+        if self._trainer is None:  # by load_from_checkpoint, which has its own ways
+            return
+        resuming.check_fits(self, checkpoint)
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self._settings_before = checkpoint.get(resuming.KEY, {})
+            resuming.check_groups(self, self._settings_before)
+
+    def on_train_start(self) -> None:
+        """Take this training's settings, where the restored optimizer and schedule have the checkpoint's."""
+        if self._settings_before is not None:
+            scheduler = self.trainer.lr_scheduler_configs[0].scheduler
+            self._steps_ahead = resuming.take(self, self.trainer.optimizers[0], scheduler, self._settings_before)
+            self._settings_before = None
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """Score the online classifier, if there is one, on labelled images."""
+        if self.online_classifier is None:
+            return None
         images, targets = batch[0], batch[1]
         features = self.features(images)
         loss, log = self.online_classifier.validation_step((features, targets), batch_idx)
@@ -98,27 +153,36 @@ class SelfSupervisedModule(LightningModule):
             {"name": self.method, "params": params},
             # Lightly's LARS adapts nothing that has no weight decay.
             {"name": f"{self.method}_no_weight_decay", "params": params_no_weight_decay, "weight_decay": 0.0},
-            {"name": "online_classifier", "params": self.online_classifier.parameters(), "weight_decay": 0.0},
         ]
+        if self.online_classifier is not None:
+            classifier = self.online_classifier.parameters()
+            groups.append({"name": "online_classifier", "params": classifier, "weight_decay": 0.0})
         if self.make_optimizer is not None:
-            optimizer = self.make_optimizer(groups)
+            try:
+                optimizer = self.make_optimizer(groups)
+            except ValueError as error:  # such as a negative learning rate
+                raise SettingsError(f"optimizer: {error}") from error
         else:
-            learning_rate = self.learning_rate * self.batch_size_per_device * self.trainer.world_size / 256
+            batch_size: Any = self.batch_size_per_device  # None comes with an optimizer alone
+            learning_rate = self.learning_rate * batch_size * self.trainer.world_size / 256
             optimizer = LARS(groups, lr=learning_rate, momentum=0.9, weight_decay=1e-6)
         if self.make_scheduler is not None:
-            return [optimizer], [self.make_scheduler(optimizer)]
-        return [optimizer], [{"scheduler": self._warmup_and_cosine(optimizer), "interval": "step"}]
+            scheduler = self.make_scheduler(optimizer)
+            self.planned = resuming.planned(optimizer, scheduler)
+            return [optimizer], [scheduler]
+        scheduler = self._warmup_and_cosine(optimizer)
+        self.planned = resuming.planned(optimizer, scheduler)
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     def _warmup_and_cosine(self, optimizer: Optimizer) -> LRScheduler:
         """Linear warm-up, and cosine to 0.001 of the peak at the last step."""
         steps = self.training_steps()
-        self.trainer.fit_loop.setup_data()  # which a trainer whose end is given in steps has not needed yet
-        if math.isinf(self.trainer.num_training_batches):
-            raise ValueError(
+        steps_per_epoch = self.steps_per_epoch()
+        if steps_per_epoch is None:
+            raise SettingsError(
                 f"warmup_epochs = {self.warmup_epochs} needs epochs of a known length: give the training data loader a "
                 "length, the trainer a limit_train_batches, or the model an lr_scheduler."
             )
-        steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
         warmup = self.warmup_epochs * steps_per_epoch
         if warmup > steps:
             rank_zero_warn(
@@ -132,12 +196,21 @@ class SelfSupervisedModule(LightningModule):
         """How many steps the training has from its first to its last."""
         steps = self.trainer.estimated_stepping_batches
         if not 0 <= steps < math.inf:
-            raise ValueError(
+            raise SettingsError(
                 f"{type(self).__name__} has a schedule that goes to the last step: give the trainer max_epochs, "
                 f"max_steps or limit_train_batches, got max_epochs = {self.trainer.max_epochs} and max_steps = "
                 f"{self.trainer.max_steps} with {self.trainer.num_training_batches} batches an epoch."
             )
         return int(steps)
+
+    def steps_per_epoch(self) -> int | None:
+        """How many steps an epoch has; None of data without a length."""
+        batches = self.trainer.num_training_batches
+        return None if math.isinf(batches) else math.ceil(batches / self.trainer.accumulate_grad_batches)
+
+    def schedule_step(self) -> int:
+        """The position in the schedule, of :meth:`training_steps`."""
+        return self.trainer.global_step + self._steps_ahead
 
     def trained_networks(self) -> list[nn.Module]:
         """What the optimizer trains beside the online classifier."""
@@ -164,13 +237,15 @@ class SelfSupervisedModule(LightningModule):
         if self._finite_watch is not None:
             self._finite_watch.look()
 
-    def log_and_total(self, terms: IMSVDTerms | HSICTerms, features: Tensor, targets: Tensor, batch_idx: int) -> Tensor:
+    def log_and_total(self, terms: IMSVDTerms | HSICTerms, features: Tensor, batch: Batch, batch_idx: int) -> Tensor:
         """Log the terms and train the online classifier, from whose loss no gradient reaches the backbone."""
-        settings: dict[str, Any] = {"sync_dist": True, "batch_size": len(targets)}
+        settings: dict[str, Any] = {"sync_dist": True, "batch_size": len(features)}
         log = {f"train_{name}": value for name, value in terms._asdict().items()}
         self.log("train_loss", log.pop("train_loss"), prog_bar=True, **settings)
         self.log_dict(log, **settings)
-        classifier_loss, classifier_log = self.online_classifier.training_step((features.detach(), targets), batch_idx)
+        if self.online_classifier is None:
+            return terms.loss
+        classifier_loss, classifier_log = self.online_classifier.training_step((features.detach(), batch[1]), batch_idx)
         self.log_dict(classifier_log, **settings)
         total: Tensor = terms.loss + classifier_loss
         return total

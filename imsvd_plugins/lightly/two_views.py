@@ -9,6 +9,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from imsvd_plugins.functional._checks import check_integer
+from imsvd_plugins.lightly.errors import SettingsError
 
 
 class TwoViewsCallback(Callback):
@@ -45,7 +46,7 @@ class TwoViewsCallback(Callback):
         """Refuse a module of another form."""
         for part in ("backbone", "projection_head"):
             if not isinstance(getattr(pl_module, part, None), torch.nn.Module):
-                raise ValueError(
+                raise SettingsError(
                     f"{type(self).__name__} needs a module with a backbone and a projection_head, as Lightly's methods "
                     f"have; {type(pl_module).__name__} has no {part}."
                 )
@@ -53,7 +54,7 @@ class TwoViewsCallback(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew."""
         if math.isinf(trainer.num_training_batches):
-            raise ValueError(
+            raise SettingsError(
                 f"{type(self).__name__} looks at an epoch's last images: the training data loader must have a length, "
                 "or the trainer a limit_train_batches."
             )
@@ -68,7 +69,7 @@ class TwoViewsCallback(Callback):
             return
         views = batch[0]
         if not isinstance(views, (list, tuple)) or len(views) < 2:
-            raise ValueError(f"{type(self).__name__} needs batches (views, ...) of two or more views of each image.")
+            raise SettingsError(f"{type(self).__name__} needs batches (views, ...) of two or more views of each image.")
         wanted = math.ceil(self.num_samples / (len(views[0]) * trainer.world_size))
         if batches_to_come < wanted:
             self._parts.append(_features_and_projections(trainer, pl_module, views[0], views[1]))

@@ -48,6 +48,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
     # The averaged weights are the checkpoint's own; there is nothing more to restore for a validation.
     pytest.mark.filterwarnings("ignore:You're using the WeightAveraging callback, but loading a checkpoint outside"),
+    # The batch is small so that the configs train in seconds.
+    pytest.mark.filterwarnings("ignore:num_bins = \\d+ is more than the 4 images"),
     # LightningCLI uses what jsonargparse is giving up.
     pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning"),
 ]
@@ -250,7 +252,7 @@ def test_what_a_component_refuses_is_said_in_a_line(words, message, monkeypatch,
     monkeypatch.setitem(sys.modules, __name__, types.SimpleNamespace(Picky=Picky))
     with pytest.raises(SystemExit, match="2"):
         main(["fit", "--config", str(DIGITS), *words])
-    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {message}")
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"imsvd-plugins lightly: error: {message}")
 
 
 class Picky(Callback):

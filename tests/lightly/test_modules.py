@@ -50,7 +50,7 @@ def test_the_criteria_are_the_papers():
 
 
 def test_residual_branches_of_the_default_backbone_begin_at_zero():
-    model = METHODS["imsvd"]["model"](2, 10, projection_head=IMSVDProjectionHead(2048, 4, 80))
+    model = METHODS["imsvd"]["model"](2, 10, projection_head=IMSVDProjectionHead(2048, 4, 160))
     assert not any(block.bn3.weight.any() for block in model.backbone.layer4)
 
 

@@ -1,0 +1,137 @@
+"""A training that goes on with other settings than it began with: they count, or are refused; and it is said."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from pytorch_lightning import Callback
+from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.utils.data import DataLoader
+
+from imsvd_plugins.lightly.errors import SettingsError
+
+BOTH = pytest.mark.parametrize("method", ["imsvd", "ssl_hsic"])
+SAID = "Resumed with other settings than the checkpoint's, which count from now on: "
+
+
+class Rates(Callback):
+    def __init__(self):
+        self.rates = []
+
+    def on_before_optimizer_step(self, trainer, model, optimizer):
+        self.rates.append(optimizer.param_groups[0]["lr"])
+
+
+@pytest.fixture
+def train(small_model, make_trainer, loaders, tmp_path, caplog):
+    """Trains, if `resumed` from the last training's checkpoint; returns the rates, the model and what is said."""
+
+    def run(method, max_epochs, *, resumed=False, change=lambda model: None, data=loaders, **settings):
+        caplog.clear()
+        model, rates = small_model(method), Rates()
+        change(model)
+        trainer = make_trainer(max_epochs=max_epochs, callbacks=[rates], **settings)
+        trainer.fit(model, *data, ckpt_path=tmp_path / "run.ckpt" if resumed else None)
+        trainer.save_checkpoint(tmp_path / "run.ckpt")
+        return rates.rates, model, [line for line in caplog.messages if line.startswith("Resumed")]
+
+    return run
+
+
+@BOTH
+def test_more_epochs_go_on_with_the_longer_trainings_schedule(method, train):
+    """Lightly's schedule would stay at the end that it had come to, with a warning for each step."""
+    whole, *_ = train(method, 6)
+    assert train(method, 2)[2] == []
+    rates, _, said = train(method, 6, resumed=True)
+    assert rates == pytest.approx(whole[8:])
+    assert said == [f"{SAID}trainer.max_epochs = 6 (was 2)."]
+
+
+def test_the_same_settings_say_nothing(train):
+    train("imsvd", 2)
+    assert train("imsvd", 2, resumed=True)[2] == []
+
+
+def test_another_learning_rate_and_weight_decay_count(train):
+    def optimizer(model, lr, weight_decay):
+        model.make_optimizer = partial(torch.optim.AdamW, lr=lr, weight_decay=weight_decay)
+
+    whole, *_ = train("imsvd", 4, change=partial(optimizer, lr=0.02, weight_decay=0.1))
+    train("imsvd", 2, change=partial(optimizer, lr=0.01, weight_decay=0.3))
+    changed = (
+        r"trainer.max_epochs = 4 \(was 2\), optimizer.weight_decay = 0.1 \(was 0.3\), optimizer.lr = 0.02 \(was 0.01\)"
+    )
+    with pytest.warns(UserWarning, match=SAID + changed):
+        rates, model, _ = train("imsvd", 4, resumed=True, change=partial(optimizer, lr=0.02, weight_decay=0.1))
+    assert rates == pytest.approx(whole[8:])
+    groups = model.trainer.optimizers[0].param_groups
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0, 0.0]
+
+
+def test_other_settings_of_the_loss_count(train):
+    def other(model):
+        model.criterion.num_bins, model.criterion.temperature = 8, 0.5
+
+    train("imsvd", 2)
+    changed = (
+        r"criterion.num_bins = 8 \(was 4\), criterion.temperature = 0.5 \(was 1.0\), trainer.max_epochs = 3 \(was 2\)"
+    )
+    with pytest.warns(UserWarning, match=SAID + changed):
+        train("imsvd", 3, resumed=True, change=other)
+
+
+@BOTH
+def test_another_batch_goes_on_at_the_same_epoch(method, train, loaders):
+    """Half the steps an epoch: the end is still that of the schedule, and the target's momentum goes there with it."""
+    whole, *_ = train(method, 4, data=[larger := DataLoader(loaders[0].dataset, batch_size=16), loaders[1]])
+    train(method, 2)
+    with pytest.warns(UserWarning, match=r"steps in an epoch = 2 \(was 4\)"):
+        rates, model, _ = train(method, 4, resumed=True, data=[larger, loaders[1]])
+    assert rates == pytest.approx(whole[4:])
+    assert model.schedule_step() == model.training_steps() == 8
+
+
+def test_the_settings_of_another_schedule_count(train):
+    def schedule(model, length):
+        model.make_scheduler = partial(CosineAnnealingLR, T_max=length)
+
+    train("imsvd", 1, change=partial(schedule, length=2))
+    with pytest.warns(UserWarning, match=r"lr_scheduler.T_max = 4 \(was 2\)"):
+        _, model, _ = train("imsvd", 3, resumed=True, change=partial(schedule, length=4))
+    assert model.lr_schedulers().T_max == 4
+
+
+def test_what_an_optimizer_cannot_take_over_is_refused(train):
+    def sgd(model):
+        model.make_optimizer = partial(torch.optim.SGD, lr=0.1)
+
+    def decay(model):
+        model.decay_norms_and_biases = True
+
+    def wider(model):
+        model.backbone[0] = torch.nn.Conv2d(3, 6, 5, stride=4)
+
+    train("imsvd", 1)
+    for change, message in (
+        (sgd, "optimizer must be the checkpoint's when a training is resumed, LARS, got SGD"),
+        (decay, "decay_norms_and_biases must be the checkpoint's when a training is resumed, not True"),
+        (
+            wider,
+            r"another model: backbone.0.weight is \(6, 3, 3, 3\) in the checkpoint and \(6, 3, 5, 5\) in the model\.",
+        ),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            train("imsvd", 2, resumed=True, change=change)
+
+
+def test_a_checkpoint_without_settings_is_resumed_too(train, tmp_path):
+    train("imsvd", 2)
+    checkpoint = torch.load(tmp_path / "run.ckpt", weights_only=True)
+    del checkpoint["imsvd_plugins_settings"]
+    torch.save(checkpoint, tmp_path / "run.ckpt")
+    rates, _, said = train("imsvd", 4, resumed=True)
+    assert said == []
+    assert len(rates) == 8
+    assert math.isclose(rates[-1], 1e-3 * 0.6 * 8 / 256)
