@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.distributed as dist
@@ -109,6 +110,12 @@ def check_views(z_views: Sequence[Tensor] | Tensor, *, minimum: int = 2) -> list
         )
     dtype = torch.float64 if any(z.dtype == torch.float64 for z in views) else torch.float32
     return [z.to(dtype) for z in views]
+
+
+def full_precision(z: Tensor) -> AbstractContextManager[None]:
+    """Autocast off for the device of ``z``: in half precision the smallest probabilities vanish."""
+    # The meta device has no autocast.
+    return nullcontext() if z.is_meta else torch.autocast(z.device.type, enabled=False)
 
 
 def check_matrix(name: str, z: Tensor) -> None:

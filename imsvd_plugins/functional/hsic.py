@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from imsvd_plugins.distributed import GroupOrMesh, ProcessGroup, all_gather, all_reduce_sum
-from imsvd_plugins.functional._checks import check_non_negative, check_positive, check_views, global_batch
+from imsvd_plugins.functional._checks import (
+    check_non_negative,
+    check_positive,
+    check_views,
+    full_precision,
+    global_batch,
+)
 from imsvd_plugins.functional.kernels import Kernel
 from imsvd_plugins.functional.random_features import RandomFeatures
 
@@ -74,7 +80,7 @@ def ssl_hsic_loss(
     z = torch.stack(views)
     _check_draw("features_zy", features_zy, z.shape[-1])
     _check_draw("features_zz", features_zz, z.shape[-1])
-    with torch.autocast(z.device.type, enabled=False):
+    with full_precision(z):
         scale = _as_scale(scale, z)
         return _from_features(features_zy(z, scale), features_zz(z, scale), scale, gamma, sizes, group)
 
@@ -90,7 +96,7 @@ def ssl_hsic_linear_loss(
     check_non_negative("gamma", gamma)
     views, sizes, group = global_batch(z_views, gather_distributed, process_group)
     z = torch.stack(views)
-    with torch.autocast(z.device.type, enabled=False):
+    with full_precision(z):
         return _from_features(z, z, z.new_ones(()), gamma, sizes, group)
 
 
@@ -110,7 +116,7 @@ def ssl_hsic_gram_loss(
     check_non_negative("gamma", gamma)
     views, sizes, group = global_batch(z_views, gather_distributed, process_group)
     z = torch.stack(views)
-    with torch.autocast(z.device.type, enabled=False):
+    with full_precision(z):
         scale = _as_scale(scale, z)
         if len(sizes) > 1:
             z = all_gather(z.transpose(0, 1), "z_views", group).transpose(0, 1)

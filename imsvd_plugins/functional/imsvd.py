@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from imsvd_plugins.distributed import GroupOrMesh, ProcessGroup, all_reduce_sum
-from imsvd_plugins.functional._checks import check_non_negative, check_positive, global_batch
+from imsvd_plugins.functional._checks import check_non_negative, check_positive, full_precision, global_batch
 from imsvd_plugins.functional.discretization import check_num_bins, chunk_rows, discretization_gradient_, discretize
 from imsvd_plugins.functional.joint_entropy import JointEntropy, joint_entropy
 from imsvd_plugins.functional.row_division import divided_joint_entropy
@@ -64,7 +64,8 @@ def imsvd_loss(
 
     ``P`` is never held: value and gradient are formed together, a tile of its rows at a time, in little more than the
     time of three matrix products; the backward pass is a multiplication. Computed in float32 (float64 for float64
-    inputs), also inside autocast. A second derivative is refused.
+    inputs), also inside autocast. A second derivative is refused, and so
+    are the transforms of ``torch.func``.
 
     Args:
         z_views: Two or more projector outputs ``(N, D)``, any floating dtype. Of two the order means nothing.
@@ -86,6 +87,7 @@ def imsvd_loss(
         TypeError: If a view has no floating dtype, or a setting has the wrong type.
         ValueError: If there are fewer than two views or their shapes differ, if ``num_bins`` does not divide ``D``, or
             a setting is out of range; on all ranks, if a rank's batch is empty.
+        NotImplementedError: Inside a transform of ``torch.func``.
 
     Example:
         >>> import torch
@@ -100,6 +102,11 @@ def imsvd_loss(
     check_non_negative("invariance_weight", invariance_weight)
     views, sizes, group = global_batch(z_views, gather_distributed, process_group)
     check_num_bins(num_bins, views[0].shape[1])
+    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+        raise NotImplementedError(
+            "imsvd_loss forms its gradient with its value, which torch.func's transforms (grad, vmap, jvp) cannot do: "
+            "use torch.autograd."
+        )
     settings = _Settings(
         num_bins,
         temperature,
@@ -110,8 +117,7 @@ def imsvd_loss(
         group,
         with_grad=torch.is_grad_enabled() and any(z.requires_grad for z in views),
     )
-    # Autocast would run the matrix products in half precision, where the smallest probabilities vanish.
-    with torch.autocast(views[0].device.type, enabled=False):
+    with full_precision(views[0]):
         return IMSVDTerms(*_IMSVD.apply(settings, *views))
 
 

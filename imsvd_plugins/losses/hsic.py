@@ -9,7 +9,13 @@ from torch import Tensor
 from imsvd_plugins import functional as F
 from imsvd_plugins import plugins
 from imsvd_plugins.distributed import GroupOrMesh, resolve_group, world_size
-from imsvd_plugins.functional._checks import check_boolean, check_integer, check_non_negative, check_views
+from imsvd_plugins.functional._checks import (
+    check_boolean,
+    check_integer,
+    check_non_negative,
+    check_views,
+    full_precision,
+)
 from imsvd_plugins.functional.kernels import Kernel, LinearKernel
 from imsvd_plugins.functional.random_features import check_features
 from imsvd_plugins.losses.gathering import GatheringLoss
@@ -24,6 +30,9 @@ class HSICLoss(GatheringLoss):
     kernel's scale one Adam step. The scale and the number of draws are in the module's ``state_dict``: save and
     restore it with your model, or a resumed run sees other draws than the uninterrupted one. In evaluation mode the
     state does not change.
+
+    Each forward also draws a number from torch's default generator, by which ``torch.utils.checkpoint`` repeats it
+    exactly. ``torch.compile`` runs what changes the state uncompiled, so it cannot take ``fullgraph=True``.
 
     Args:
         kernel: Name of a kernel ("imq", "gaussian", "laplacian", "linear" or an installed plug-in's), or a kernel
@@ -107,7 +116,7 @@ class HSICLoss(GatheringLoss):
         ranks = world_size(resolve_group(self.process_group)) if self.gather_distributed else 1
         z = torch.stack(check_views(z_views, minimum=2 if ranks == 1 else 0))
         if self.normalize:
-            with torch.autocast(z.device.type, enabled=False):
+            with full_precision(z):
                 z = _unit_vectors(z)
         scale, draws, generator, repeated = self._begin(z)
         terms = self._terms(z, scale, draws)
@@ -119,6 +128,11 @@ class HSICLoss(GatheringLoss):
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _begin(self, z: Tensor) -> tuple[Tensor, list[F.RandomFeatures], torch.Generator, bool]:
         """What this forward takes from the state: scale and draws; and whether it repeats an earlier one."""
+        if self.training and torch._C._are_functorch_transforms_active():
+            raise NotImplementedError(
+                "HSICLoss changes its state in training mode, which torch.func's transforms (grad, vmap, jvp) forbid: "
+                "call eval() first, or use functional.ssl_hsic_loss."
+            )
         if self.scale.device != z.device and not z.is_meta:
             # A loss that was never moved follows its inputs, as one without state would.
             self.to(z.device)
@@ -165,7 +179,7 @@ class HSICLoss(GatheringLoss):
                 "process_group=torch.distributed.group.WORLD to share the scale alone, or learn_scale=False.",
                 stacklevel=2,
             )
-        with torch.autocast(z.device.type, enabled=False):
+        with full_precision(z):
             self.learned_scale.climb(self.kernel, z.flatten(0, 1), generator, shared=shared, group=group)
 
     def get_extra_state(self) -> Tensor:

@@ -44,6 +44,8 @@ class Forwards:
         Raises:
             RuntimeError: If it is a repetition, and which forward it repeats cannot be told.
         """
+        if torch._C._are_functorch_transforms_active():  # where nothing is checkpointed, nor drawn unasked
+            return state, False
         # On the host whatever the default device is, so that nobody waits for it.
         (number,) = torch.randint(2**62, (1,), device="cpu").tolist()
         if torch._C._current_graph_task_id() == -1:  # outside of any backward pass
