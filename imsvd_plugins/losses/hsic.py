@@ -120,8 +120,8 @@ class HSICLoss(GatheringLoss):
                 z = _unit_vectors(z)
         scale, draws, generator, repeated = self._begin(z)
         terms = self._terms(z, scale, draws)
-        # On the meta device there is nothing to learn from.
-        if self.training and not repeated and not z.is_meta:
+        # Inputs on the meta device have nothing to teach a state that has values.
+        if self.training and not repeated and self.scale.device == z.device:
             self._move_on(z.detach(), generator)
         return terms
 
