@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from imsvd_plugins.distributed import world_size
+from imsvd_plugins.distributed import GroupOrMesh, ProcessGroup, batch_sizes, resolve_group, world_size
 
 
 def check_positive(name: str, value: float) -> None:
@@ -47,12 +48,34 @@ def check_gather_distributed(gather_distributed: bool) -> None:
         )
 
 
-def check_views(z_views: Sequence[Tensor] | Tensor, *, gather_distributed: bool) -> list[Tensor]:
+def global_batch(
+    z_views: Sequence[Tensor] | Tensor, gather_distributed: bool, process_group: GroupOrMesh | None
+) -> tuple[list[Tensor], list[int], ProcessGroup | None]:
+    """The views as :func:`check_views` gives them, each rank's number of samples, and the group of the ranks.
+
+    Raises:
+        TypeError: If a view or ``process_group`` has the wrong type.
+        ValueError: As :func:`check_views`; if a rank's batch is empty, on all ranks alike; or if there is a group but
+            nothing is gathered.
+    """
+    check_gather_distributed(gather_distributed)
+    if process_group is not None and not gather_distributed:
+        raise ValueError("process_group is given, but gather_distributed is False: set it to True, or give no group.")
+    group = resolve_group(process_group)
+    if gather_distributed and world_size(group) > 1:
+        views = check_views(z_views, minimum=0)
+        return views, batch_sizes(len(views[0]), "z_views", group), group
+    views = check_views(z_views)
+    return views, [len(views[0])], group
+
+
+def check_views(z_views: Sequence[Tensor] | Tensor, *, minimum: int = 2) -> list[Tensor]:
     """The views, checked and in the precision the losses compute in.
 
     Args:
         z_views: Two or more tensors ``(N, D)`` of one shape, on one device, of any floating dtype.
-        gather_distributed: Whether the batch is the one of all ranks: then one sample a rank is enough.
+        minimum: The least number of samples. An error on one rank alone would leave the others waiting, so that of
+            several ranks :func:`~imsvd_plugins.distributed.batch_sizes` refuses an empty batch.
 
     Returns:
         The views in float64 if any of them is, else in float32.
@@ -80,7 +103,6 @@ def check_views(z_views: Sequence[Tensor] | Tensor, *, gather_distributed: bool)
                 f"all views must be on one device, got z_views[0] on {views[0].device} "
                 f"and z_views[{index}] on {z.device}."
             )
-    minimum = 1 if gather_distributed and world_size() > 1 else 2
     if len(views[0]) < minimum:
         raise ValueError(
             f"z_views must hold N >= {minimum} samples, got N = {len(views[0])}: "
@@ -88,6 +110,12 @@ def check_views(z_views: Sequence[Tensor] | Tensor, *, gather_distributed: bool)
         )
     dtype = torch.float64 if any(z.dtype == torch.float64 for z in views) else torch.float32
     return [z.to(dtype) for z in views]
+
+
+def full_precision(z: Tensor) -> AbstractContextManager[None]:
+    """Autocast off for the device of ``z``: in half precision the smallest probabilities vanish."""
+    # The meta device has no autocast.
+    return nullcontext() if z.is_meta else torch.autocast(z.device.type, enabled=False)
 
 
 def check_matrix(name: str, z: Tensor) -> None:

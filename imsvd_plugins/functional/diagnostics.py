@@ -80,7 +80,7 @@ def variable_figures(z_a: Tensor, z_b: Tensor, num_bins: int, temperature: float
         >>> [round(figure, 2) for figure in figures]  # mutual information log 4, ceiling log 8
         [1.0, 1.0, 0.67, 1.39, 0.0]
     """
-    z_a, z_b = check_views([z_a, z_b], gather_distributed=False)
+    z_a, z_b = check_views([z_a, z_b])
     check_num_bins(num_bins, z_a.shape[1])
     p_a, p_b = discretize([z_a, z_b], num_bins, temperature)
     num_samples, num_variables = p_a.shape[:2]
@@ -130,7 +130,7 @@ def alignment(z_a: Tensor, z_b: Tensor) -> float:
         TypeError: If a view has no floating dtype.
         ValueError: If the shapes do not fit.
     """
-    z_a, z_b = check_views([z_a, z_b], gather_distributed=False)
+    z_a, z_b = check_views([z_a, z_b])
     return float((normalize(z_a, dim=1) - normalize(z_b, dim=1)).square().sum(dim=1).mean())
 
 

@@ -1,13 +1,20 @@
 """SSL-HSIC: dependence between representations and image identity (Li et al., NeurIPS 2021, arXiv 2106.08320)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from imsvd_plugins.distributed import all_gather, all_reduce_sum
-from imsvd_plugins.functional._checks import check_gather_distributed, check_non_negative, check_positive, check_views
+from imsvd_plugins.distributed import GroupOrMesh, ProcessGroup, all_gather, all_reduce_sum
+from imsvd_plugins.functional._checks import (
+    check_non_negative,
+    check_positive,
+    check_views,
+    full_precision,
+    global_batch,
+)
 from imsvd_plugins.functional.kernels import Kernel
 from imsvd_plugins.functional.random_features import RandomFeatures
 
@@ -37,6 +44,7 @@ def ssl_hsic_loss(
     scale: float | Tensor = 1.0,
     gamma: float = 3.0,
     gather_distributed: bool = False,
+    process_group: GroupOrMesh | None = None,
 ) -> HSICTerms:
     r"""The SSL-HSIC objective of two or more views of a batch, by random features.
 
@@ -56,33 +64,40 @@ def ssl_hsic_loss(
         gather_distributed: Whether the batch is the one of all ranks. Then every rank returns the value of the global
             batch, and the gradient after DDP's averaging is the one of a single process. Both draws must be the same on
             all ranks; the ranks' batches may differ in size.
+        process_group: The ranks that gather, those of DDP: a process group, or a device mesh of one dimension. None for
+            the default group.
 
     Returns:
         The loss and its terms.
 
     Raises:
-        TypeError: If a view has no floating dtype.
-        ValueError: If there are fewer than two views, or their shapes differ, or a setting is out of range.
+        TypeError: If a view has no floating dtype, or a setting has the wrong type.
+        ValueError: If there are fewer than two views, or their shapes differ, or a setting is out of range; on all
+            ranks, if a rank's batch is empty.
     """
     check_non_negative("gamma", gamma)
-    check_gather_distributed(gather_distributed)
-    z = torch.stack(check_views(z_views, gather_distributed=gather_distributed))
+    views, sizes, group = global_batch(z_views, gather_distributed, process_group)
+    z = torch.stack(views)
     _check_draw("features_zy", features_zy, z.shape[-1])
     _check_draw("features_zz", features_zz, z.shape[-1])
-    with torch.autocast(z.device.type, enabled=False):
+    with full_precision(z):
         scale = _as_scale(scale, z)
-        return _from_features(features_zy(z, scale), features_zz(z, scale), scale, gamma, gather_distributed)
+        return _from_features(features_zy(z, scale), features_zz(z, scale), scale, gamma, sizes, group)
 
 
 def ssl_hsic_linear_loss(
-    z_views: Sequence[Tensor] | Tensor, *, gamma: float = 3.0, gather_distributed: bool = False
+    z_views: Sequence[Tensor] | Tensor,
+    *,
+    gamma: float = 3.0,
+    gather_distributed: bool = False,
+    process_group: GroupOrMesh | None = None,
 ) -> HSICTerms:
     """:func:`ssl_hsic_loss` for the linear kernel, exactly: its feature map is ``z`` itself."""
     check_non_negative("gamma", gamma)
-    check_gather_distributed(gather_distributed)
-    z = torch.stack(check_views(z_views, gather_distributed=gather_distributed))
-    with torch.autocast(z.device.type, enabled=False):
-        return _from_features(z, z, z.new_ones(()), gamma, gather_distributed)
+    views, sizes, group = global_batch(z_views, gather_distributed, process_group)
+    z = torch.stack(views)
+    with full_precision(z):
+        return _from_features(z, z, z.new_ones(()), gamma, sizes, group)
 
 
 def ssl_hsic_gram_loss(
@@ -92,18 +107,19 @@ def ssl_hsic_gram_loss(
     scale: float | Tensor = 1.0,
     gamma: float = 3.0,
     gather_distributed: bool = False,
+    process_group: GroupOrMesh | None = None,
 ) -> HSICTerms:
     """:func:`ssl_hsic_loss` by the Gram matrix, exactly: quadratic in ``N``, for a kernel without a spectrum.
 
     Across ranks the vectors themselves are gathered, so every rank needs the same ``N``.
     """
     check_non_negative("gamma", gamma)
-    check_gather_distributed(gather_distributed)
-    z = torch.stack(check_views(z_views, gather_distributed=gather_distributed))
-    with torch.autocast(z.device.type, enabled=False):
+    views, sizes, group = global_batch(z_views, gather_distributed, process_group)
+    z = torch.stack(views)
+    with full_precision(z):
         scale = _as_scale(scale, z)
-        if gather_distributed:
-            z = all_gather(z.transpose(0, 1), name="z_views").transpose(0, 1)
+        if len(sizes) > 1:
+            z = all_gather(z.transpose(0, 1), "z_views", group).transpose(0, 1)
         gram = _gram(z, kernel, scale)
         hsic_zy, root_zz = _zy_from_gram(gram, len(z)), _root_zz_from_gram(gram)
         return HSICTerms(gamma * root_zz - hsic_zy, hsic_zy.detach(), root_zz.detach().square(), scale)
@@ -121,7 +137,7 @@ def hsic_exact_zy(z_views: Sequence[Tensor] | Tensor, kernel: Kernel, scale: flo
         A scalar. It keeps each view's product with itself: for a kernel of ``k(z, z) = 1`` it stands ``1 / (V - 1)``
         above the estimator without them.
     """
-    z = torch.stack(check_views(z_views, gather_distributed=False))
+    z = torch.stack(check_views(z_views))
     return _zy_from_gram(_gram(z, kernel, scale), len(z))
 
 
@@ -136,29 +152,23 @@ def hsic_exact_zz(z_views: Sequence[Tensor] | Tensor, kernel: Kernel, scale: flo
     Returns:
         A scalar >= 0.
     """
-    z = torch.stack(check_views(z_views, gather_distributed=False))
+    z = torch.stack(check_views(z_views))
     return _root_zz_from_gram(_gram(z, kernel, scale)).square()
 
 
-def _from_features(phi_zy: Tensor, phi_zz: Tensor, scale: Tensor, gamma: float, gather_distributed: bool) -> HSICTerms:
-    """The objective from two feature maps ``(V, N, F)`` of all views."""
-    reduce_sum = all_reduce_sum if gather_distributed else torch.positive
-    num_views, num_samples, num_features = phi_zy.shape
+def _from_features(
+    phi_zy: Tensor, phi_zz: Tensor, scale: Tensor, gamma: float, sizes: list[int], group: ProcessGroup | None
+) -> HSICTerms:
+    """The objective from two feature maps ``(V, N, F)`` of all views; ``sizes`` are each rank's ``N``."""
+    reduce_sum: Callable[[Tensor], Tensor] = partial(all_reduce_sum, group=group) if len(sizes) > 1 else torch.positive
+    num_views, _, num_features = phi_zy.shape
+    vectors = sum(sizes) * num_views
 
     per_sample = phi_zy.sum(dim=0)
-    sums = torch.cat(
-        [
-            per_sample.sum(dim=0),
-            phi_zz.sum(dim=(0, 1)),
-            per_sample.square().sum().view(1),
-            phi_zy.new_tensor([num_samples]),
-        ]
-    )
-    sum_zy, sum_zz, within, samples = torch.split(reduce_sum(sums), [num_features, num_features, 1, 1])
-    samples, within = samples.detach().squeeze(), within.squeeze()
-    vectors = samples * num_views
+    sums = torch.cat([per_sample.sum(dim=0), phi_zz.sum(dim=(0, 1)), per_sample.square().sum().view(1)])
+    sum_zy, sum_zz, within = torch.split(reduce_sum(sums), [num_features, num_features, 1])
 
-    hsic_zy = within / (vectors * (num_views - 1)) - sum_zy.square().sum() / vectors**2
+    hsic_zy = within.squeeze() / (vectors * (num_views - 1)) - sum_zy.square().sum() / vectors**2
     # Centred before the product: the difference of two large sums would lose the digits that matter near collapse.
     # By adding minus the mean, which costs the backward pass less than subtracting it.
     centred_zz = (phi_zz + sum_zz / -vectors).flatten(0, 1)
@@ -175,10 +185,11 @@ def _check_draw(name: str, draw: RandomFeatures, dim: int) -> None:
 
 
 def _as_scale(scale: float | Tensor, z: Tensor) -> Tensor:
-    # A tensor is not looked at: reading it would make the host wait for the device.
     if not isinstance(scale, Tensor):
         check_positive("scale", scale)
-    return torch.as_tensor(scale, dtype=z.dtype, device=z.device).detach()
+        return z.new_full((), scale)
+    # Its value is not looked at: reading it would make the host wait for the device.
+    return scale.to(z.device, z.dtype).detach()
 
 
 def _gram(z: Tensor, kernel: Kernel, scale: float | Tensor) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from imsvd_plugins.distributed import all_reduce_sum, batch_sizes, world_size
-from imsvd_plugins.functional._checks import check_gather_distributed, check_non_negative, check_positive, check_views
+from imsvd_plugins.distributed import GroupOrMesh, ProcessGroup, all_reduce_sum
+from imsvd_plugins.functional._checks import check_non_negative, check_positive, full_precision, global_batch
 from imsvd_plugins.functional.discretization import check_num_bins, chunk_rows, discretization_gradient_, discretize
 from imsvd_plugins.functional.joint_entropy import JointEntropy, joint_entropy
 from imsvd_plugins.functional.row_division import divided_joint_entropy
@@ -43,6 +43,7 @@ def imsvd_loss(
     off_diagonal_weight: float = 1.0,
     invariance_weight: float = 1.0,
     gather_distributed: bool = False,
+    process_group: GroupOrMesh | None = None,
 ) -> IMSVDTerms:
     r"""The IMSVD objective of two or more views of a batch.
 
@@ -63,7 +64,8 @@ def imsvd_loss(
 
     ``P`` is never held: value and gradient are formed together, a tile of its rows at a time, in little more than the
     time of three matrix products; the backward pass is a multiplication. Computed in float32 (float64 for float64
-    inputs), also inside autocast. A second derivative is refused.
+    inputs), also inside autocast. A second derivative is refused, and so
+    are the transforms of ``torch.func``.
 
     Args:
         z_views: Two or more projector outputs ``(N, D)``, any floating dtype. Of two the order means nothing.
@@ -75,14 +77,17 @@ def imsvd_loss(
         gather_distributed: Whether the batch is the one of all ranks. Then every rank returns the value of the global
             batch, and the gradient after DDP's averaging is the one of a single process. The rows of ``P`` are divided
             among the ranks, and with them compute and memory.
+        process_group: The ranks that gather, those of DDP: a process group, or a device mesh of one dimension. None for
+            the default group.
 
     Returns:
         The loss and its terms.
 
     Raises:
-        TypeError: If a view has no floating dtype, or a setting is not a number.
+        TypeError: If a view has no floating dtype, or a setting has the wrong type.
         ValueError: If there are fewer than two views or their shapes differ, if ``num_bins`` does not divide ``D``, or
-            a setting is out of range.
+            a setting is out of range; on all ranks, if a rank's batch is empty.
+        NotImplementedError: Inside a transform of ``torch.func``.
 
     Example:
         >>> import torch
@@ -91,24 +96,28 @@ def imsvd_loss(
         >>> [round(float(term), 3) + 0.0 for term in terms]  # diagonal is -log 4
         [-1.386, -1.386, 0.0, 0.0]
     """
-    check_gather_distributed(gather_distributed)
     check_positive("temperature", temperature)
     check_non_negative("diagonal_weight", diagonal_weight)
     check_non_negative("off_diagonal_weight", off_diagonal_weight)
     check_non_negative("invariance_weight", invariance_weight)
-    views = check_views(z_views, gather_distributed=gather_distributed)
+    views, sizes, group = global_batch(z_views, gather_distributed, process_group)
     check_num_bins(num_bins, views[0].shape[1])
+    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+        raise NotImplementedError(
+            "imsvd_loss forms its gradient with its value, which torch.func's transforms (grad, vmap, jvp) cannot do: "
+            "use torch.autograd."
+        )
     settings = _Settings(
         num_bins,
         temperature,
         diagonal_weight,
         off_diagonal_weight,
         invariance_weight,
-        gather_distributed,
+        sizes,
+        group,
         with_grad=torch.is_grad_enabled() and any(z.requires_grad for z in views),
     )
-    # Autocast would run the matrix products in half precision, where the smallest probabilities vanish.
-    with torch.autocast(views[0].device.type, enabled=False):
+    with full_precision(views[0]):
         return IMSVDTerms(*_IMSVD.apply(settings, *views))
 
 
@@ -118,7 +127,8 @@ class _Settings(NamedTuple):
     diagonal_weight: float
     off_diagonal_weight: float
     invariance_weight: float
-    gather_distributed: bool
+    sizes: list[int]  # each rank's number of samples
+    group: ProcessGroup | None
     with_grad: bool
 
 
@@ -127,9 +137,8 @@ class _IMSVD(Function):
 
     @staticmethod
     def forward(ctx: Any, settings: _Settings, *z_views: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        num_bins, temperature, w_dia, w_off, w_inv, gather, with_grad = settings
-        ranks, num_views = world_size() if gather else 1, len(z_views)
-        sizes = batch_sizes(z_views[0]) if ranks > 1 else [len(z_views[0])]
+        num_bins, temperature, w_dia, w_off, w_inv, sizes, group, with_grad = settings
+        ranks, num_views = len(sizes), len(z_views)
 
         # The first in memory of its own, which its gradient takes over when there are two views.
         p_first, p_others = (discretize(z, num_bins, temperature) for z in (z_views[:1], z_views[1:]))
@@ -148,11 +157,11 @@ class _IMSVD(Function):
                 _add_invariance_gradient_(gradient, view, p_views, agreements, -w_inv * share)
         form: Callable[..., JointEntropy] = joint_entropy
         if ranks > 1:
-            form = partial(divided_joint_entropy, rows=[(num_views - 1) * size for size in sizes])
+            form = partial(divided_joint_entropy, rows=[(num_views - 1) * size for size in sizes], group=group)
         joint = form(earlier, later, num_bins, num_pairs * sum(sizes), w_dia, w_off, grad_b=grad_later)
         terms = torch.stack([joint.diagonal, joint.off_diagonal, invariance])
         if ranks > 1:
-            terms = all_reduce_sum(terms)
+            terms = all_reduce_sum(terms, group)
         diagonal, off_diagonal, invariance = (term.clone() for term in terms)
 
         if grad_later is not None:

@@ -88,7 +88,7 @@ def joint_entropy(
         offset = start + first_variable * num_bins
         diagonal_view = tile[:, offset : offset + rows].diagonal()
         marginals = diagonal_view.clone()
-        diagonal.append(marginals @ marginals.log())
+        diagonal.append((marginals * marginals.log()).sum())
         # Where variables are large, so are their blocks: by pieces too.
         for piece in torch.split(blocks, max(1, _CACHED // max(1, blocks[0].numel()))):
             off_diagonal.append(-(piece * piece.log()).sum())
@@ -112,13 +112,15 @@ def _entropy_to_gradient_(joint: Tensor, weight: float) -> Tensor:
     By pieces that stay in the processor's cache, so that the memory is read once and written once. A GPU has no such
     cache, and each piece would cost it three launches.
     """
-    pieces = torch.split(joint, _CACHED if joint.device.type == "cpu" else max(1, len(joint)))
-    scaled, total = torch.tensor(weight, dtype=joint.dtype), []
+    on_cpu = joint.device.type == "cpu"
+    pieces = torch.split(joint, _CACHED if on_cpu else max(1, len(joint)))
+    scaled, total = joint.new_full((), weight), []
     log = torch.empty_like(pieces[0])
     for piece in pieces:
-        torch.log(piece, out=log[: len(piece)])
-        total.append(piece @ log[: len(piece)])
-        torch.add(scaled, log[: len(piece)], alpha=weight, out=piece)
+        log_piece = torch.log(piece, out=log[: len(piece)])
+        # A CPU's inner product adds up half a million numbers one after the other, which costs float32 its digits.
+        total.append(piece.mul_(log_piece).sum() if on_cpu else piece @ log_piece)
+        torch.add(scaled, log_piece, alpha=weight, out=piece)
     return torch.stack(total).sum()
 
 

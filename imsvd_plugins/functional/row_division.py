@@ -6,6 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from imsvd_plugins.distributed import ProcessGroup
 from imsvd_plugins.functional.joint_entropy import JointEntropy, joint_entropy
 
 
@@ -19,6 +20,7 @@ def divided_joint_entropy(
     *,
     grad_b: Tensor | None,
     rows: list[int],
+    group: ProcessGroup | None,
 ) -> JointEntropy:
     """:func:`joint_entropy` of the global batch, in which each rank forms the rows of its share of the variables.
 
@@ -35,11 +37,12 @@ def divided_joint_entropy(
         off_diagonal_weight: Weight of the off-diagonal term in the gradient.
         grad_b: Where the gradient of the global terms in the other view is added; on all ranks or on none.
         rows: Each rank's ``n``.
+        group: The ranks; None for the default group.
 
     Returns:
         This rank's part of the terms.
     """
-    ranks, rank = len(rows), dist.get_rank()
+    ranks, rank = len(rows), dist.get_rank(group)
     num_variables = p_a.shape[1] // num_bins
     bounds = [num_variables * r // ranks for r in range(ranks + 1)]
     widths = [(stop - start) * num_bins for start, stop in pairwise(bounds)]
@@ -47,8 +50,8 @@ def divided_joint_entropy(
     padded_a, padded_b = (torch.nn.functional.pad(p, (0, 0, 0, max(rows) - rows[rank])) for p in (p_a, p_b))
 
     all_b = p_b.new_empty((ranks * len(padded_b), p_b.shape[1]))
-    dist.all_gather_into_tensor(all_b, padded_b)
-    own_a = _columns_to_ranks(padded_a, widths)
+    dist.all_gather_into_tensor(all_b, padded_b, group=group)
+    own_a = _columns_to_ranks(padded_a, widths, group)
     grad_all_b = None if grad_b is None else torch.zeros_like(all_b)
     own = joint_entropy(
         own_a,
@@ -62,26 +65,28 @@ def divided_joint_entropy(
     )
     if grad_b is not None and grad_all_b is not None:
         own_grad_b = torch.empty_like(padded_b)
-        dist.reduce_scatter_tensor(own_grad_b, grad_all_b)
+        dist.reduce_scatter_tensor(own_grad_b, grad_all_b, group=group)
         grad_b.add_(own_grad_b[: rows[rank]])
-        p_a.copy_(_columns_from_ranks(own_a, widths)[: rows[rank]])
+        p_a.copy_(_columns_from_ranks(own_a, widths, group)[: rows[rank]])
     return own
 
 
-def _columns_to_ranks(x: Tensor, widths: list[int]) -> Tensor:
+def _columns_to_ranks(x: Tensor, widths: list[int], group: ProcessGroup | None) -> Tensor:
     """From each rank's ``(n, D)`` to all ranks' samples of this rank's columns, ``(W n, R)``."""
-    rows, width = len(x), widths[dist.get_rank()]
+    rows, width = len(x), widths[dist.get_rank(group)]
     sent = torch.cat([part.reshape(-1) for part in torch.split(x, widths, dim=1)])
     received = x.new_empty(len(widths) * rows * width)
-    dist.all_to_all_single(received, sent, [rows * width] * len(widths), [rows * w for w in widths])
+    dist.all_to_all_single(received, sent, [rows * width] * len(widths), [rows * w for w in widths], group=group)
     return received.view(len(widths) * rows, width)
 
 
-def _columns_from_ranks(x: Tensor, widths: list[int]) -> Tensor:
+def _columns_from_ranks(x: Tensor, widths: list[int], group: ProcessGroup | None) -> Tensor:
     """The way back: from ``(W n, R)`` on each rank to this rank's samples of all columns, ``(n, D)``."""
-    rows, width = len(x) // len(widths), widths[dist.get_rank()]
+    rows, width = len(x) // len(widths), widths[dist.get_rank(group)]
     received = x.new_empty(rows * sum(widths))
-    dist.all_to_all_single(received, x.reshape(-1), [rows * w for w in widths], [rows * width] * len(widths))
+    dist.all_to_all_single(
+        received, x.reshape(-1), [rows * w for w in widths], [rows * width] * len(widths), group=group
+    )
     return torch.cat(
         [part.view(rows, w) for part, w in zip(torch.split(received, [rows * w for w in widths]), widths, strict=True)],
         dim=1,

@@ -1,29 +1,38 @@
 """The SSL-HSIC loss as a module: the kernel, its random features and its learned scale."""
 
+import warnings
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from imsvd_plugins import functional as F
 from imsvd_plugins import plugins
+from imsvd_plugins.distributed import GroupOrMesh, resolve_group, world_size
 from imsvd_plugins.functional._checks import (
     check_boolean,
-    check_gather_distributed,
     check_integer,
     check_non_negative,
     check_views,
+    full_precision,
 )
 from imsvd_plugins.functional.kernels import Kernel, LinearKernel
 from imsvd_plugins.functional.random_features import check_features
+from imsvd_plugins.losses.gathering import GatheringLoss
 from imsvd_plugins.losses.learned_scale import LearnedScale
+from imsvd_plugins.losses.recomputation import Forwards, Used
 
 
-class HSICLoss(nn.Module):
+class HSICLoss(GatheringLoss):
     """SSL-HSIC: dependence between representations and image identity (Li et al., NeurIPS 2021, arXiv 2106.08320).
 
     Every training forward draws new random features, the same for all views and on all ranks, and then moves the
     kernel's scale one Adam step. The scale and the number of draws are in the module's ``state_dict``: save and
     restore it with your model, or a resumed run sees other draws than the uninterrupted one. In evaluation mode the
     state does not change.
+
+    Each forward also draws a number from torch's default generator, by which ``torch.utils.checkpoint`` repeats it
+    exactly. ``torch.compile`` runs what changes the state uncompiled, so it cannot take ``fullgraph=True``.
 
     Args:
         kernel: Name of a kernel ("imq", "gaussian", "laplacian", "linear" or an installed plug-in's), or a kernel
@@ -34,8 +43,11 @@ class HSICLoss(nn.Module):
         gamma: Weight of the regulariser ``sqrt(HSIC(Z, Z))``, >= 0.
         learn_scale: Whether the kernel's scale is learned. "linear" has none.
         normalize: Whether to scale the vectors to length 1 first, as the method asks.
-        seed: Seed of the draws, >= 0; the same on all ranks.
+        seed: Seed of the draws, 0 to 2^64 - 1; the same on all ranks.
         gather_distributed: Whether the statistics are those of all ranks' batches.
+        process_group: The ranks that gather, those of DDP: a process group, or a device mesh of one dimension. None for
+            the default group. Without gathering, the ranks that learn one scale; None: each learns its own. It may be
+            assigned later, as an attribute, for a model that is built before its group.
 
     Raises:
         TypeError: If a setting has the wrong type.
@@ -61,15 +73,17 @@ class HSICLoss(nn.Module):
         normalize: bool = True,
         seed: int = 0,
         gather_distributed: bool = False,
+        process_group: GroupOrMesh | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(gather_distributed, process_group)
         check_integer("num_features", num_features, minimum=1)
         check_features(features, num_features)
         check_non_negative("gamma", gamma)
         check_boolean("learn_scale", learn_scale)
         check_boolean("normalize", normalize)
         check_integer("seed", seed, minimum=0)
-        check_gather_distributed(gather_distributed)
+        if seed >= 2**64:
+            raise ValueError(f"seed must be below 2**64, as torch's generators take it, got {seed}.")
         self.kernel = _resolve_kernel(kernel)
         self.num_features = num_features
         self.features = features
@@ -77,14 +91,16 @@ class HSICLoss(nn.Module):
         self.learn_scale = learn_scale
         self.normalize = normalize
         self.seed = seed
-        self.gather_distributed = gather_distributed
         self.learned_scale = LearnedScale()
         self._draws = 0
+        self._forwards = Forwards()
+        self._warned = False
 
     def reset_parameters(self) -> None:
         """Return to the initial state: scale 1, no draws."""
         self.learned_scale.reset_parameters()
         self._draws = 0
+        self._forwards.forget()
 
     @property
     def scale(self) -> Tensor:
@@ -97,34 +113,34 @@ class HSICLoss(nn.Module):
 
     def forward_components(self, *z_views: Tensor) -> F.HSICTerms:
         """The loss and its unweighted, detached terms, for logging."""
-        views = check_views(z_views, gather_distributed=self.gather_distributed)
-        z = torch.stack(views)
-        if self.scale.device != z.device:
-            # A loss that was never moved follows its inputs, as one without state would.
-            self.to(z.device)
-        with torch.autocast(z.device.type, enabled=False):
-            if self.normalize:
+        ranks = world_size(resolve_group(self.process_group)) if self.gather_distributed else 1
+        z = torch.stack(check_views(z_views, minimum=2 if ranks == 1 else 0))
+        if self.normalize:
+            with full_precision(z):
                 z = _unit_vectors(z)
-            generator = self._generator()
-            terms = self._terms(z, generator)
-            if self.training:
-                self._draws += 1
-                if self.learn_scale and self.kernel.has_scale:
-                    self.learned_scale.climb(
-                        self.kernel, z.detach().flatten(0, 1), generator, gather_distributed=self.gather_distributed
-                    )
+        scale, draws, generator, repeated = self._begin(z)
+        terms = self._terms(z, scale, draws)
+        # Inputs on the meta device have nothing to teach a state that has values.
+        if self.training and not repeated and self.scale.device == z.device:
+            self._move_on(z.detach(), generator)
         return terms
 
-    def _terms(self, z: Tensor, generator: torch.Generator) -> F.HSICTerms:
-        # A copy, because the backward pass must still see this scale after the step that follows the forward pass.
-        scale = self.scale.to(z.dtype, copy=True)
-        if isinstance(self.kernel, LinearKernel):
-            return F.ssl_hsic_linear_loss(z, gamma=self.gamma, gather_distributed=self.gather_distributed)
-        if not self.kernel.has_spectrum:
-            return F.ssl_hsic_gram_loss(
-                z, self.kernel, scale=scale, gamma=self.gamma, gather_distributed=self.gather_distributed
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _begin(self, z: Tensor) -> tuple[Tensor, list[F.RandomFeatures], torch.Generator, bool]:
+        """What this forward takes from the state: scale and draws; and whether it repeats an earlier one."""
+        if self.training and torch._C._are_functorch_transforms_active():
+            raise NotImplementedError(
+                "HSICLoss changes its state in training mode, which torch.func's transforms (grad, vmap, jvp) forbid: "
+                "call eval() first, or use functional.ssl_hsic_loss."
             )
-        features_zy, features_zz = (
+        if self.scale.device != z.device and not z.is_meta:
+            # A loss that was never moved follows its inputs, as one without state would.
+            self.to(z.device)
+        # A copy, because the backward pass must still see this scale after the step that follows the forward pass.
+        used, repeated = self._forwards.begin(Used(self._draws, self.scale.clone()))
+        # The draws are a function of the seed and the step alone, so equal on all ranks.
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + used.draws) % 2**64)
+        draws = [
             F.sample_random_features(
                 self.kernel,
                 self.num_features,
@@ -134,15 +150,37 @@ class HSICLoss(nn.Module):
                 device=z.device,
                 dtype=z.dtype,
             )
-            for _ in range(2)
-        )
-        return F.ssl_hsic_loss(
-            z, features_zy, features_zz, scale=scale, gamma=self.gamma, gather_distributed=self.gather_distributed
-        )
+            for _ in range(2 if self.kernel.has_spectrum else 0)
+        ]
+        return used.scale.to(z.device, z.dtype), draws, generator, repeated
 
-    def _generator(self) -> torch.Generator:
-        """The source of this step's draws: a function of the seed and the step alone, so equal on all ranks."""
-        return torch.Generator().manual_seed(self.seed * 1_000_003 + self._draws)
+    def _terms(self, z: Tensor, scale: Tensor, draws: list[F.RandomFeatures]) -> F.HSICTerms:
+        settings: dict[str, Any] = {"gamma": self.gamma, "gather_distributed": self.gather_distributed}
+        if self.gather_distributed:
+            settings["process_group"] = self.process_group
+        if draws:
+            return F.ssl_hsic_loss(z, *draws, scale=scale, **settings)
+        if isinstance(self.kernel, LinearKernel):
+            return F.ssl_hsic_linear_loss(z, **settings)
+        return F.ssl_hsic_gram_loss(z, self.kernel, scale=scale, **settings)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _move_on(self, z: Tensor, generator: torch.Generator) -> None:
+        """Change the state for the next forward."""
+        self._draws += 1
+        if not (self.learn_scale and self.kernel.has_scale):
+            return
+        group, shared = resolve_group(self.process_group), self.gather_distributed or self.process_group is not None
+        if not shared and world_size() > 1 and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"HSICLoss learns the kernel's scale from each of {world_size()} ranks' own batch, so that the ranks' "
+                "scales differ and a checkpoint keeps one: pass gather_distributed=True, or "
+                "process_group=torch.distributed.group.WORLD to share the scale alone, or learn_scale=False.",
+                stacklevel=2,
+            )
+        with full_precision(z):
+            self.learned_scale.climb(self.kernel, z.flatten(0, 1), generator, shared=shared, group=group)
 
     def get_extra_state(self) -> Tensor:
         """The number of draws so far; a tensor, because the hosts' checkpoint code expects tensors."""
@@ -151,6 +189,7 @@ class HSICLoss(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         """Go on with the draws of a saved loss."""
         self._draws = int(state)
+        self._forwards.forget()
 
     def extra_repr(self) -> str:
         """Settings as shown by ``print(model)``."""

@@ -1,17 +1,14 @@
 """The IMSVD loss as a module."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from imsvd_plugins import functional as F
-from imsvd_plugins.functional._checks import (
-    check_gather_distributed,
-    check_integer,
-    check_non_negative,
-    check_positive,
-)
+from imsvd_plugins.distributed import GroupOrMesh
+from imsvd_plugins.functional._checks import check_integer, check_non_negative, check_positive
+from imsvd_plugins.losses.gathering import GatheringLoss
 
 
-class IMSVDLoss(nn.Module):
+class IMSVDLoss(GatheringLoss):
     """IMSVD: Information-Maximized Soft Variable Discretization (Niu et al. 2025, arXiv 2501.03469).
 
     Args:
@@ -22,6 +19,8 @@ class IMSVDLoss(nn.Module):
         off_diagonal_weight: Weight of the off-diagonal term, >= 0.
         invariance_weight: Weight of the invariance term, >= 0.
         gather_distributed: Whether the joint distribution is the one of all ranks' batches.
+        process_group: The ranks that gather, those of DDP: a process group, or a device mesh of one dimension. None for
+            the default group. It may be assigned later, as an attribute, for a model that is built before its group.
 
     Raises:
         TypeError: If a setting has the wrong type.
@@ -44,20 +43,19 @@ class IMSVDLoss(nn.Module):
         off_diagonal_weight: float = 1.0,
         invariance_weight: float = 1.0,
         gather_distributed: bool = False,
+        process_group: GroupOrMesh | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(gather_distributed, process_group)
         check_integer("num_bins", num_bins, minimum=2)
         check_positive("temperature", temperature)
         check_non_negative("diagonal_weight", diagonal_weight)
         check_non_negative("off_diagonal_weight", off_diagonal_weight)
         check_non_negative("invariance_weight", invariance_weight)
-        check_gather_distributed(gather_distributed)
         self.num_bins = num_bins
         self.temperature = temperature
         self.diagonal_weight = diagonal_weight
         self.off_diagonal_weight = off_diagonal_weight
         self.invariance_weight = invariance_weight
-        self.gather_distributed = gather_distributed
 
     def forward(self, z_a: Tensor, z_b: Tensor, *more_views: Tensor) -> Tensor:
         """The loss of two projector outputs ``(N, D)``, a scalar; see :func:`~functional.imsvd_loss`."""
@@ -73,6 +71,7 @@ class IMSVDLoss(nn.Module):
             off_diagonal_weight=self.off_diagonal_weight,
             invariance_weight=self.invariance_weight,
             gather_distributed=self.gather_distributed,
+            process_group=self.process_group,
         )
 
     def extra_repr(self) -> str:

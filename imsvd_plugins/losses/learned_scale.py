@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
-from imsvd_plugins.distributed import all_reduce_sum, world_size
+from imsvd_plugins.distributed import ProcessGroup, all_reduce_sum, world_size
 from imsvd_plugins.functional.kernels import Kernel, squared_distances
 
 LEARNING_RATE = 3e-4
-# Pairs of this many vectors show the way; all pairs of a large batch would cost more than the loss itself.
+# The gradient is estimated on at most this many vectors; all pairs of a large batch would cost more than the loss.
 MAX_VECTORS = 1024
 # A collapsed batch would drive the scale through 0.
 MIN_SCALE = 1e-3
@@ -41,21 +41,29 @@ class LearnedScale(nn.Module):
             buffer.zero_()
 
     @torch.no_grad()
-    def climb(self, kernel: Kernel, vectors: Tensor, generator: torch.Generator, *, gather_distributed: bool) -> None:
+    def climb(
+        self,
+        kernel: Kernel,
+        vectors: Tensor,
+        generator: torch.Generator,
+        *,
+        shared: bool = False,
+        group: ProcessGroup | None = None,
+    ) -> None:
         """Take one step up the mean of log |dk/d(r^2)| over the pairs of at most 1024 of ``vectors (n, d)``.
 
-        When gathering, the ranks' gradients are averaged, so that all take the same step.
+        With ``shared`` the gradients of the ranks of ``group`` are averaged, so that all take the same step.
         """
         if len(vectors) > MAX_VECTORS:
-            rows = torch.randperm(len(vectors), generator=generator)[:MAX_VECTORS]
+            rows = torch.randperm(len(vectors), generator=generator, device=generator.device)[:MAX_VECTORS]
             if vectors.is_cuda:
                 rows = rows.pin_memory()
             vectors = vectors[rows.to(vectors.device, non_blocking=True)]
         first, second = torch.triu_indices(len(vectors), len(vectors), offset=1, device=vectors.device)
         distances = squared_distances(vectors, vectors)[first, second]
         gradient = kernel.scale_ascent(distances.float(), self.value.clone())
-        if gather_distributed:
-            gradient = all_reduce_sum(gradient) / world_size()
+        if shared:
+            gradient = all_reduce_sum(gradient, group) / world_size(group)
         # One overflowing step under a loss scaler must not spoil the scale for good.
         gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
         adam(
@@ -65,7 +73,8 @@ class LearnedScale(nn.Module):
             [self.exp_avg_sq],
             [],
             [self.step],
-            capturable=self.value.is_cuda,
+            # In this form it reads no step number back from the device, whichever that is.
+            differentiable=True,
             amsgrad=False,
             beta1=0.9,
             beta2=0.999,
