@@ -25,6 +25,7 @@ from imsvd_plugins.openmmlab.probe import OnlineProbeHook
 from imsvd_plugins.openmmlab.representation import RepresentationHook
 from imsvd_plugins.openmmlab.resume import ExactResumeHook
 from imsvd_plugins.registry import DATASETS, HOOKS, MODEL_WRAPPERS, MODELS, NODES
+from imsvd_plugins.seeded_batches import SeededBatchSampler
 
 __all__ = [
     "IMSVD",
@@ -40,6 +41,7 @@ __all__ = [
     "KNNLoop",
     "OnlineProbeHook",
     "RepresentationHook",
+    "SeededBatchSampler",
 ]
 
 for _node, _classes in {
@@ -48,6 +50,7 @@ for _node, _classes in {
     DATASETS: (Digits,),
     HOOKS: (ExactResumeHook, KNNEvalHook, OnlineProbeHook, RepresentationHook),
     NODES["LOOPS"]: (KNNLoop,),
+    NODES["DATA_SAMPLERS"]: (SeededBatchSampler,),
 }.items():
     # mmpretrain registers its own names first: registering a name twice is an error, and its own have precedence.
     _node.fallback.import_from_location()
