@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from imsvd_plugins._demo_run import DemoRun
 from imsvd_plugins.openmmlab.features import extract_features
 from imsvd_plugins.openmmlab.train import resolve_config
+from imsvd_plugins.openmmlab.whole_checkpoint import CheckpointError
 from imsvd_plugins.registry import MODELS
 
 CONFIGS = {
@@ -35,6 +36,9 @@ def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None) -
 
     Returns:
         Features before and after, the curves, and where checkpoint and log are.
+
+    Raises:
+        SystemExit: If there are checkpoints to resume from, but none of them is whole.
     """
     cfg = Config.fromfile(resolve_config(CONFIGS[method]))
     cfg.work_dir = str(work_dir)
@@ -56,7 +60,10 @@ def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None) -
     random_features = _features(untrained, cfg)
 
     runner = Runner.from_cfg(cfg)
-    runner.train()
+    try:
+        runner.train()
+    except CheckpointError as error:
+        raise SystemExit(f"imsvd-plugins demo: {error}") from None
     return DemoRun(
         random_features=random_features,
         trained_features=_features(runner.model, cfg),

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 
 import imsvd_plugins
+from imsvd_plugins.openmmlab.whole_checkpoint import CheckpointError
 
 _USAGE = {
     "train": "imsvd-plugins train CONFIG [options of mmpretrain's tools/train.py]",
@@ -122,5 +123,7 @@ def _run_tool(tool: str, argv: list[str]) -> None:
     sys.argv = [f"imsvd-plugins {tool}", *argv]
     try:
         runpy.run_path(os.fspath(_TOOLS / f"{tool}.py"), run_name="__main__")
+    except CheckpointError as error:
+        raise SystemExit(f"imsvd-plugins {tool}: {error}") from None
     finally:
         sys.argv = before
