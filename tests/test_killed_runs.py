@@ -1,9 +1,10 @@
 """Runs that are killed at random moments and resumed by the shipped commands end with the uninterrupted run's weights.
 
-The shipped digits recipes of both methods and hosts, with their own loader workers, on one and two processes; only
-the number of epochs is another.
+The shipped digits recipes of both methods and hosts, with their own loader workers, on one and two processes, for fewer
+epochs.
 """
 
+import contextlib
 import os
 import random
 import re
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 
-EPOCHS = 8  # mmpretrain's recipe saves every fifth and the last, Lightly's every one
+EPOCHS = 8
 CONFIGS = Path(__file__).parents[1] / "lightly_examples" / "configs"
 COMMAND = [sys.executable, "-m", "imsvd_plugins.cli"]
 LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
@@ -30,7 +31,8 @@ class OpenMMLab:
     @staticmethod
     def command(recipe, ranks, folder):
         start = [*COMMAND, "train", recipe] if ranks == 1 else [*LAUNCHER, "train", recipe, "--launcher", "pytorch"]
-        options = ["--cfg-options", f"train_cfg.max_epochs={EPOCHS}"]
+        # Shipped, it saves every fifth epoch, and few kills would come after a checkpoint.
+        options = ["--cfg-options", f"train_cfg.max_epochs={EPOCHS}", "default_hooks.checkpoint.interval=1"]
         return [*start, "--work-dir", str(folder), "--resume", *options]
 
     @staticmethod
@@ -86,6 +88,18 @@ class Lightly:
         return checkpoint["state_dict"], checkpoint["optimizer_states"][0]["state"]
 
 
+def family(pid):
+    """A process and all that it has started: a launcher's workers and a loader's too."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for member in found:
+        found += [child for child, parent in parents.items() if parent == member]
+    return found
+
+
 def run(command, folder, stop=None):
     """Run a training to its end, or until ``stop`` says so; then kill all its processes.
 
@@ -100,13 +114,14 @@ def run(command, folder, stop=None):
             cwd=folder,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         ) as process,
     ):
         while process.poll() is None:
             if stop is not None and stop():
-                os.killpg(process.pid, signal.SIGKILL)
+                for pid in family(process.pid):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
                 break
             time.sleep(0.01)
         status = process.wait()

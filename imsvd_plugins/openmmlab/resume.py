@@ -157,7 +157,7 @@ class ExactResumeHook(Hook):
 def _choose_checkpoint(runner: Runner) -> None:
     if runner._load_from is not None:
         if not can_be_resumed(runner._load_from):
-            raise CheckpointError(f"cannot resume: load_from is {what_is_wrong(runner._load_from)}. Give another one.")
+            raise CheckpointError(f"cannot resume: load_from: {what_is_wrong(runner._load_from)}. Give another one.")
         return
     saving = resume_limits.checkpoint_hooks(runner)
     if saving:
