@@ -83,7 +83,7 @@ class _ImageDataModule(LightningDataModule):
             seed=self.seed,
         )
         batches = SeededBatchSampler(sampler, self.batch_size_per_device, drop_last=True)
-        return ResumableLoader(self._loader(self.train_dataset, batch_sampler=batches))
+        return ResumableLoader(self._loader(self.train_dataset, batch_sampler=batches), trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """The seed of the images' order and views, for Lightning's checkpoints."""

@@ -1,27 +1,29 @@
-"""A data loader that Lightning's checkpoints know the place of."""
+"""A data loader with which Lightning goes on in the middle of an epoch."""
 
 from collections.abc import Iterator
 from typing import Any
 
+from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader
 
 from imsvd_plugins.seeded_batches import SeededBatchSampler
 
 
 class ResumableLoader:
-    """Lets Lightning go on in the middle of an epoch, where it would begin the epoch's images again.
+    """Begins an epoch at the batch at which Lightning is, where a plain loader begins with the first.
 
     A ``train_dataloader`` of your own may return it too. Lightning takes it as it is, and so leaves its sampler alone:
     on several devices give it each one's share, by torch's ``DistributedSampler``.
 
     Args:
         loader: Its ``batch_sampler`` is a :class:`~imsvd_plugins.seeded_batches.SeededBatchSampler`.
+        trainer: The trainer that iterates over it; None outside a training.
 
     Raises:
-        TypeError: If it is another.
+        TypeError: If the loader has another batch sampler.
     """
 
-    def __init__(self, loader: DataLoader[Any]) -> None:
+    def __init__(self, loader: DataLoader[Any], trainer: Trainer | None = None) -> None:
         if not isinstance(loader.batch_sampler, SeededBatchSampler):
             raise TypeError(
                 "loader of ResumableLoader must have a SeededBatchSampler as its batch_sampler, "
@@ -30,27 +32,19 @@ class ResumableLoader:
         self.loader = loader
         # Where Lightning looks for the sampler whose epoch it sets.
         self.batch_sampler = loader.batch_sampler
-        self._begin = self._given = 0
+        self.trainer = trainer
 
     def __len__(self) -> int:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        begin, self._begin = self._begin, 0
-        return self._batches(begin)
+        # A generator, because Lightning asks for the iterator before it sets the epoch and counts the batches.
+        self.batch_sampler.skip(self.trainer.fit_loop.batch_idx + 1 if self.trainer else 0)
+        yield from self.loader
 
-    def _batches(self, begin: int) -> Iterator[Any]:
-        # Runs from the first batch on: Lightning asks for the iterator before it sets the epoch.
-        self.batch_sampler.skip(begin)
-        self._given = begin
-        for batch in self.loader:
-            self._given += 1
-            yield batch
+    def state_dict(self) -> dict[str, Any]:
+        """Empty: Lightning's own count is the state. Without this method it warns that the epoch begins again."""
+        return {}
 
-    def state_dict(self) -> dict[str, int]:
-        """How many batches of the epoch have been given, 0 at its end."""
-        return {"batches": self._given % len(self)}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Let the next iteration begin after them."""
-        self._begin = state_dict["batches"]
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing: see :meth:`state_dict`."""
