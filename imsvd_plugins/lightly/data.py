@@ -1,5 +1,6 @@
 """Data modules that give views to train on and labelled images to evaluate on."""
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from lightly.transforms.multi_view_transform import MultiViewTransform
 from lightly.transforms.utils import IMAGENET_NORMALIZE
 from PIL import Image
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision.datasets import CIFAR10, ImageFolder
 from torchvision.transforms import v2 as T
 
@@ -18,6 +19,8 @@ from imsvd_plugins.digits import NUM_CLASSES, load_digits
 from imsvd_plugins.functional._checks import check_integer
 from imsvd_plugins.lightly.errors import SettingsError
 from imsvd_plugins.lightly.packed import PackedImages
+from imsvd_plugins.lightly.resumable import ResumableLoader
+from imsvd_plugins.seeded_batches import SeededBatchSampler
 
 Transform = Callable[[Any], Any]
 
@@ -45,6 +48,8 @@ class _ImageDataModule(LightningDataModule):
         self.val_transform = val_transform
         self.batch_size_per_device = batch_size_per_device
         self.num_workers = num_workers
+        # Lightning's name for what seed_everything was given.
+        self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
 
     @abstractmethod
     def _dataset(self, train: bool, transform: Transform) -> Dataset[Any]:
@@ -64,27 +69,46 @@ class _ImageDataModule(LightningDataModule):
                 f"{len(self.train_dataset)} on {devices} device(s), got {self.batch_size_per_device}."  # type: ignore[arg-type]
             )
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Batches ``(views, labels)``, each image once an epoch but for a last small batch."""
-        return self._loader(self.train_dataset, shuffle=True, drop_last=True)
+    def train_dataloader(self) -> ResumableLoader:
+        """Batches ``(views, labels)``, each image once an epoch but for a last small batch.
+
+        Views are a function of the seed, the epoch and the place in it: see
+        :class:`~imsvd_plugins.seeded_batches.SeededBatchSampler`.
+        """
+        trainer = self.trainer
+        sampler: DistributedSampler[Any] = DistributedSampler(
+            self.train_dataset,
+            num_replicas=trainer.world_size if trainer else 1,
+            rank=trainer.global_rank if trainer else 0,
+            shuffle=not getattr(trainer, "overfit_batches", 0),  # the trainer sets it when it is made
+            seed=self.seed,
+        )
+        batches = SeededBatchSampler(sampler, self.batch_size_per_device, drop_last=True)
+        return ResumableLoader(self._loader(self.train_dataset, batch_sampler=batches), trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The seed of the images' order and views, for Lightning's checkpoints."""
+        return {"seed": self.seed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the seed of an earlier run: without ``seed_everything`` in the config each run has another."""
+        self.seed = state_dict["seed"]
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Batches ``(images, labels)`` of the test images."""
-        return self._loader(self.val_dataset)
+        return self._loader(self.val_dataset, batch_size=self.batch_size_per_device)
 
     def bank_dataloader(self) -> DataLoader[Any]:
         """Batches ``(images, labels)`` of the training images, as a kNN evaluation's bank."""
-        return self._loader(self.bank_dataset)
+        return self._loader(self.bank_dataset, batch_size=self.batch_size_per_device)
 
-    def _loader(self, dataset: Dataset[Any], *, shuffle: bool = False, drop_last: bool = False) -> DataLoader[Any]:
+    def _loader(self, dataset: Dataset[Any], **batches: Any) -> DataLoader[Any]:
         return DataLoader(
             dataset,
-            batch_size=self.batch_size_per_device,
-            shuffle=shuffle,
-            drop_last=drop_last,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
+            **batches,
         )
 
 

@@ -112,7 +112,9 @@ class SelfSupervisedModule(LightningModule):
             rank_zero_info("There is no online classifier, because num_classes is None: labels are not looked at.")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the settings that no state holds."""
+        """Stop before broken weights are saved; keep the settings that no state holds."""
+        if self._finite_watch is not None:
+            self._finite_watch.look()
         if self.trainer.optimizers:
             checkpoint[resuming.KEY] = resuming.settings(self)
 
@@ -225,11 +227,6 @@ class SelfSupervisedModule(LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Stop if something was NaN or infinite; a look at several steps at once, and before a validation."""
         if self._finite_watch is not None and (self._finite_watch.is_due or self.trainer.is_last_batch):
-            self._finite_watch.look()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Stop before broken weights are saved."""
-        if self._finite_watch is not None:
             self._finite_watch.look()
 
     def on_train_end(self) -> None:

@@ -28,6 +28,7 @@ from imsvd_plugins.openmmlab.resume import ExactResumeHook
 from imsvd_plugins.openmmlab.runner import CheckedRunner
 from imsvd_plugins.openmmlab.schedules import CosineAfterWarmUpLR, WarmUpLR
 from imsvd_plugins.registry import DATASETS, HOOKS, MODEL_WRAPPERS, MODELS, NODES
+from imsvd_plugins.seeded_batches import SeededBatchSampler
 
 __all__ = [
     "IMSVD",
@@ -46,6 +47,7 @@ __all__ = [
     "OnlineProbeHook",
     "PlainCheckpointHook",
     "RepresentationHook",
+    "SeededBatchSampler",
     "WarmUpLR",
 ]
 
@@ -55,6 +57,7 @@ for _node, _classes in {
     DATASETS: (Digits,),
     HOOKS: (ExactResumeHook, KNNEvalHook, OnlineProbeHook, PlainCheckpointHook, RepresentationHook),
     NODES["LOOPS"]: (KNNLoop,),
+    NODES["DATA_SAMPLERS"]: (SeededBatchSampler,),
     NODES["PARAM_SCHEDULERS"]: (WarmUpLR, CosineAfterWarmUpLR),
     NODES["RUNNERS"]: (CheckedRunner,),
 }.items():

@@ -14,6 +14,7 @@ from mmengine.runner.utils import set_random_seed
 from torch import Tensor, nn
 
 from imsvd_plugins._demo_run import DemoRun, OnEpoch
+from imsvd_plugins.openmmlab.errors import ConfigError
 from imsvd_plugins.openmmlab.features import extract_features
 from imsvd_plugins.openmmlab.train import resolve_config
 from imsvd_plugins.registry import MODELS
@@ -38,6 +39,9 @@ def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None, o
 
     Returns:
         Features before and after, the curves, and where checkpoint and log are.
+
+    Raises:
+        SystemExit: If there are checkpoints to resume from, but none of them is whole.
     """
     cfg = Config.fromfile(resolve_config(CONFIGS[method]))
     cfg.work_dir = str(work_dir)
@@ -63,7 +67,10 @@ def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None, o
 
     runner = _QuietRunner.from_cfg(cfg)
     runner.register_hook(_EpochHook(on_epoch))
-    runner.train()
+    try:
+        runner.train()
+    except ConfigError as error:
+        raise SystemExit(f"imsvd-plugins demo: {error}") from None
     return DemoRun(
         random_features=random_features,
         trained_features=_features(runner.model, cfg),

@@ -11,3 +11,7 @@ class ConfigValueError(ConfigError, ValueError):
 
 class ConfigTypeError(ConfigError, TypeError):
     """A key of a config has a value of a wrong type."""
+
+
+class CheckpointError(ConfigError, RuntimeError):
+    """A run cannot resume from what is there. The message names the file, what is wrong with it and what to do."""

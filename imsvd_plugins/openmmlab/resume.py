@@ -3,87 +3,99 @@
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import all_gather_object, barrier, get_rank, get_world_size, is_main_process
-from mmengine.hooks import CheckpointHook, Hook, SyncBuffersHook
+from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, get_world_size, is_main_process
+from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
-from torch.nn import SyncBatchNorm
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from imsvd_plugins.openmmlab import resume_limits, resume_schedule
+from imsvd_plugins.openmmlab.errors import CheckpointError
 from imsvd_plugins.openmmlab.random_states import get_random_states, set_random_states
-from imsvd_plugins.openmmlab.whole_checkpoint import resume_from_whole
+from imsvd_plugins.openmmlab.whole_checkpoint import can_be_resumed, resume_from_whole, what_is_wrong
 
 _KEY = "exact_resume"
 
 
 class ExactResumeHook(Hook):
-    """Saves in each checkpoint what mmengine leaves out, so that a resumed run is the uninterrupted one, bit by bit.
+    """Makes a resumed run the uninterrupted one, bit by bit.
 
-    These are the states of Python's, numpy's, torch's and the GPU's random generators on every rank, and the seed of
-    the sampler. Validation during training no longer moves the generators, and one that was due when the run was
-    interrupted is made up for. It holds for mmengine's two training loops, with checkpoints between epochs for the one
-    by epochs, without loader workers, on the same number of processes, and as far as the device computes
-    deterministically. Where it does not hold, the log says why. The sampler's order must be a function of its seed, as
-    that of mmengine's samplers is.
+    Each checkpoint gets what mmengine leaves out: the states of Python's, numpy's, torch's and the GPU's random
+    generators on every rank, and the seed of the sampler. What is drawn between a checkpoint and the next step, by an
+    evaluation for example, does not count. A validation that was due when the run was interrupted is made up for.
 
-    With ``resume = True`` and no ``load_from``, a last checkpoint that was cut off in the middle of its writing is
-    passed over for the last whole one, with a warning.
+    It holds with :class:`~imsvd_plugins.seeded_batches.SeededBatchSampler` as ``train_dataloader.batch_sampler``, for
+    any number of loader workers and for mmengine's two training loops, with checkpoints between epochs for the one by
+    epochs; on the same number of processes, and as far as the device computes deterministically. Where it does not
+    hold, the log says why.
+
+    A run that is resumed with another length, or another number of iterations in an epoch, follows the config's
+    schedule of learning rates as if it had done so from its start, and the log says so.
+
+    With ``resume = True`` and no ``load_from``, a last checkpoint that was cut off while it was written is passed over
+    for the last whole one, with a warning; if there is none, the run stops.
     """
 
     # Just before the CheckpointHook (VERY_LOW, 90) and after all hooks that may draw numbers in the same step.
     priority = 89
 
     def __init__(self) -> None:
-        self._states: list[dict[str, Any]] = []
-        self._states_iter = -1
         self._loaded: dict[str, Any] | None = None
-        self._validating = self._validation_due = False
+        # Of every rank, since the last step or checkpoint; None amid a step.
+        self._states: list[dict[str, Any]] | None = None
+        # Whether no validation is to come where a checkpoint is saved.
+        self._validated = False
+        self._validation_due = False
 
     def before_run(self, runner: Runner) -> None:
-        """Choose the checkpoint, before the runner looks for it; rank 0 for all."""
-        self._loaded = None
-        self._validating = self._validation_due = False
-        saving = _checkpoint_hooks(runner)
-        if saving and runner._resume and runner._load_from is None:
-            if is_main_process():
-                work_dir = Path(runner.work_dir)
-                folder = work_dir if saving[0].out_dir is None else Path(saving[0].out_dir, work_dir.name)
-                resume_from_whole(work_dir, folder, saving[0].filename_tmpl, runner.logger)
-            barrier()
+        """Choose the checkpoint before the runner looks for it, rank 0 for all.
+
+        Raises:
+            CheckpointError: On every rank, if there are checkpoints and none can be resumed from.
+        """
+        self._loaded = self._states = None
+        self._validated = self._validation_due = False
+        if not runner._resume:
+            return
+        error: list[CheckpointError | None] = [None]
+        if is_main_process():
+            try:
+                _choose_checkpoint(runner)
+            except CheckpointError as found:
+                error = [found]
+        broadcast_object_list(error)
+        if error[0] is not None:
+            raise error[0]
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Take what was saved."""
+        """Take what was saved, before the runner takes the rest."""
         self._loaded = checkpoint.get(_KEY)
+        if runner._resume:
+            resume_schedule.follow_config(runner, checkpoint)
 
     def before_train(self, runner: Runner) -> None:
         """Go on from there, if this is a resumed run."""
-        loop = runner.train_loop
         resumed = runner.iter > 0
-        if any(hook.max_keep_ckpts == 1 for hook in _checkpoint_hooks(runner)):
-            runner.logger.warning(
-                "default_hooks.checkpoint.max_keep_ckpts is 1: mmengine deletes the old checkpoint before it writes "
-                "the new one, and a run killed in between cannot be resumed. Set it to 2."
-            )
-        reasons = _reasons_ahead(runner) + (_reasons_behind(runner, self._loaded) if resumed else [])
+        reasons = resume_limits.of_config(runner)
+        if resumed:
+            reasons += resume_limits.of_checkpoint(runner, self._loaded)
         for reason in reasons:
             if resumed:
                 runner.logger.warning(f"This run does not go on exactly as the uninterrupted one would: {reason}.")
             else:
                 runner.logger.info(f"This run cannot be resumed exactly: {reason}.")
+        if any(hook.max_keep_ckpts == 1 for hook in resume_limits.checkpoint_hooks(runner)):
+            runner.logger.warning(
+                "default_hooks.checkpoint.max_keep_ckpts is 1: mmengine deletes the old checkpoint before it writes "
+                "the new one, and a run killed in between cannot be resumed. Set it to 2."
+            )
         if not resumed or self._loaded is None:
             return
-        sampler = _sampler(runner)
+        sampler = resume_limits.sampler_of(runner)
         if self._loaded["sampler_seed"] is not None and hasattr(sampler, "seed"):
             # Without a seed in the config this process has drawn another one.
             sampler.seed = self._loaded["sampler_seed"]
         self._validation_due = not self._loaded["validated"] and _validates_here(runner)
-        states = self._loaded["random_states"]
-        if len(states) != get_world_size():
-            return
-        own = states[get_rank()]
-        if isinstance(loop, IterBasedTrainLoop):
-            loop.dataloader_iterator = _Continued(loop, own)
-        else:
-            set_random_states(own)
+        if len(self._loaded["random_states"]) == get_world_size():
+            self._states = self._loaded["random_states"]
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Make up for a validation that was due when the run was interrupted."""
@@ -92,6 +104,12 @@ class ExactResumeHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """The same, if there is no epoch left."""
         self._make_up_for_validation(runner)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Undo what was drawn since the checkpoint, in the run that wrote it and in the one that resumes from it."""
+        if self._states is not None:
+            set_random_states(self._states[get_rank()])
+            self._states = None
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
@@ -103,78 +121,50 @@ class ExactResumeHook(Hook):
                 hook.every_n_train_iters(runner, hook.interval, hook.save_begin)
                 or (hook.save_last and hook.is_last_train_iter(runner))
             )
-            for hook in _checkpoint_hooks(runner)
+            for hook in resume_limits.checkpoint_hooks(runner)
         ):
-            self._gather(runner)
+            self._gather()
+            self._validated = isinstance(runner.train_loop, EpochBasedTrainLoop)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Gather the states."""
-        self._gather(runner)
+        self._gather()
+        self._validated = False
 
     def before_val(self, runner: Runner) -> None:
         """Gather the states: a new best checkpoint is saved amid the validation."""
-        self._gather(runner)
-        self._validating = True
-
-    def after_val(self, runner: Runner) -> None:
-        """Undo the draws of the validation, which a run that resumes from before it does not make."""
-        set_random_states(self._states[get_rank()])
-        self._validating = False
+        self._gather()
+        self._validated = True
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Add the states, unless someone saves at a moment of which the other ranks know nothing."""
-        if self._states_iter == runner.iter:
-            seed = getattr(_sampler(runner), "seed", None)
+        if self._states is not None:
             checkpoint[_KEY] = {
                 "random_states": self._states,
-                "sampler_seed": seed,
-                "validated": self._validating,
+                "sampler_seed": getattr(resume_limits.sampler_of(runner), "seed", None),
+                "validated": self._validated,
             }
+
+    def _gather(self) -> None:
+        if self._states is None:
+            self._states = all_gather_object(get_random_states())
 
     def _make_up_for_validation(self, runner: Runner) -> None:
         if self._validation_due:
             self._validation_due = False
             runner.val_loop.run()
 
-    def _gather(self, runner: Runner) -> None:
-        self._states = all_gather_object(get_random_states())
-        self._states_iter = runner.iter
 
-
-def _checkpoint_hooks(runner: Runner) -> list[CheckpointHook]:
-    return [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
-
-
-def _sampler(runner: Runner) -> Any:
-    dataloader = runner.train_dataloader
-    batch_sampler = getattr(dataloader, "batch_sampler", None)
-    return dataloader.sampler if hasattr(dataloader.sampler, "seed") else getattr(batch_sampler, "sampler", None)
-
-
-class _Continued:
-    """The batches of a loop by iterations. It skips those already trained on; only then do the random states count."""
-
-    def __init__(self, loop: IterBasedTrainLoop, states: dict[str, Any]) -> None:
-        self._loop = loop
-        self._batches: Any = loop.dataloader_iterator
-        self._states = states
-        self._to_skip = loop.iter
-
-    def __next__(self) -> Any:
-        if self._to_skip:
-            # Upstream's loop skips by loading.
-            self._to_skip -= 1
-            return next(self._batches)
-        # Where the fork's loop has skipped, it would draw a number when it makes a new iterator.
-        getattr(self._batches, "_ensure_iterator", lambda: None)()
-        set_random_states(self._states)
-        self._loop.dataloader_iterator = self._batches
-        return next(self._batches)
-
-    def skip_iter(self, num_iters: int) -> None:
-        """The maintained fork's way."""
-        self._batches.skip_iter(num_iters)
-        self._to_skip = 0
+def _choose_checkpoint(runner: Runner) -> None:
+    if runner._load_from is not None:
+        if not can_be_resumed(runner._load_from):
+            raise CheckpointError(f"cannot resume: load_from: {what_is_wrong(runner._load_from)}. Give another one.")
+        return
+    saving = resume_limits.checkpoint_hooks(runner)
+    if saving:
+        work_dir = Path(runner.work_dir)
+        folder = work_dir if saving[0].out_dir is None else Path(saving[0].out_dir, work_dir.name)
+        resume_from_whole(work_dir, folder, saving[0].filename_tmpl, runner.logger)
 
 
 def _validates_here(runner: Runner) -> bool:
@@ -182,7 +172,7 @@ def _validates_here(runner: Runner) -> bool:
     loop = runner.train_loop
     if isinstance(loop, IterBasedTrainLoop):
         done, end = loop.iter, loop.max_iters
-    elif isinstance(loop, EpochBasedTrainLoop) and loop.iter == loop.epoch * len(loop.dataloader):
+    elif isinstance(loop, EpochBasedTrainLoop):
         done, end = loop.epoch, loop.max_epochs
     else:
         return False
@@ -190,56 +180,3 @@ def _validates_here(runner: Runner) -> bool:
         return False
     loop._decide_current_val_interval()
     return bool(done >= loop.val_begin and (done % loop.val_interval == 0 or done == end))
-
-
-def _reasons_ahead(runner: Runner) -> list[str]:
-    """What in the config stands against exactness."""
-    reasons = []
-    if workers := runner.train_dataloader.num_workers:
-        reasons.append(
-            f"train_dataloader.num_workers is {workers}, and the random states of loader workers are in no checkpoint"
-        )
-    if isinstance(runner.train_loop, EpochBasedTrainLoop) and not all(
-        hook.by_epoch for hook in _checkpoint_hooks(runner)
-    ):
-        reasons.append(
-            "default_hooks.checkpoint.by_epoch is False while train_cfg is by epoch, and mmengine starts an epoch "
-            "that was interrupted again from its first image"
-        )
-    if get_world_size() > 1 and _norms_differ(runner):
-        reasons.append(
-            "each process has BatchNorm statistics of its own, of which a checkpoint holds the first one's; the "
-            "weights will be the same, evaluations during training may differ a little. "
-            "SyncBatchNorm, or dict(type='SyncBuffersHook') first in custom_hooks, prevents it"
-        )
-    return reasons
-
-
-def _norms_differ(runner: Runner) -> bool:
-    synchronized = any(isinstance(hook, SyncBuffersHook) for hook in runner.hooks)
-    norms = (module for module in runner.model.modules() if isinstance(module, _BatchNorm))
-    return not synchronized and not all(isinstance(norm, SyncBatchNorm) for norm in norms)
-
-
-def _reasons_behind(runner: Runner, loaded: dict[str, Any] | None) -> list[str]:
-    """What in the checkpoint stands against exactness."""
-    reasons = []
-    if loaded is None:
-        reasons.append("the checkpoint was written without ExactResumeHook, so it holds no random states")
-    elif len(loaded["random_states"]) != get_world_size():
-        reasons.append(
-            f"the checkpoint is of {len(loaded['random_states'])} processes, and there are {get_world_size()}"
-        )
-    length = len(runner.train_dataloader)
-    if isinstance(runner.train_loop, EpochBasedTrainLoop) and runner.iter != runner.epoch * length:
-        reasons.append(
-            f"the checkpoint is of iteration {runner.iter}, within an epoch of {length}, which starts again; "
-            "or the number of iterations in an epoch has changed"
-        )
-    accumulated = getattr(runner.optim_wrapper, "_accumulative_counts", 1)
-    if runner.iter % accumulated:
-        reasons.append(
-            f"optim_wrapper.accumulative_counts is {accumulated}, and the checkpoint of iteration {runner.iter} does "
-            "not hold the gradients accumulated since the last step"
-        )
-    return reasons

@@ -1,12 +1,17 @@
 """Which checkpoint a run resumes from when the last one was cut off."""
 
 import os
+import pickle
 import re
 from logging import Logger
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
+from typing import Any
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
+import torch
 from torch import serialization
+
+from imsvd_plugins.openmmlab.errors import CheckpointError
 
 
 def resume_from_whole(work_dir: Path, folder: Path, template: str, logger: Logger) -> None:
@@ -14,50 +19,106 @@ def resume_from_whole(work_dir: Path, folder: Path, template: str, logger: Logge
 
     A process that is killed while it writes leaves a part of a checkpoint, or a ``last_checkpoint`` that is empty or
     names a file that was deleted to make room. Then the newest whole checkpoint takes its place, and a warning says
-    so; if there is none, ``last_checkpoint`` goes and training starts anew.
+    so. Training starts anew only where there is no checkpoint at all, and the log says that too.
 
     Args:
         work_dir: The run's folder, with ``last_checkpoint`` in it.
         folder: Where the checkpoints are.
         template: Their names, with a replacement field for the number: "epoch_{}.pth".
         logger: Gets the warning.
+
+    Raises:
+        CheckpointError: If there are checkpoints, or a ``last_checkpoint``, but none of them is whole.
     """
     pointer = work_dir / "last_checkpoint"
     named = pointer.read_text().strip() if pointer.is_file() else None
-    if named and ("://" in named or Path(named).is_dir() or is_whole(Path(named))):
-        # Neither a remote file nor the folder that deepspeed writes can be judged here.
+    candidates = _newest_first(folder, template)
+    if named is None and not candidates:
+        logger.info(f"There is no checkpoint in {folder} to resume from: training starts anew.")
+        return
+    if named and can_be_resumed(named):
         return
     if named is None:
-        trouble = "there is no last_checkpoint"
+        trouble = f"{work_dir} has no last_checkpoint"
     elif not named:
-        trouble = "last_checkpoint is empty"
-    elif not Path(named).is_file():
-        trouble = f"{named}, which last_checkpoint names, does not exist"
+        trouble = f"{pointer} is empty"
     else:
-        trouble = f"{named} is not whole: its writing was cut off"
-    whole = next((path for path in _newest_first(folder, template) if is_whole(path)), None)
-    if whole is not None:
-        logger.warning(f"{trouble}. Resuming from {whole}, the last whole checkpoint.")
-        # Not in place: a process killed in between would leave an empty file.
-        new = pointer.with_name("last_checkpoint.new")
-        new.write_text(str(whole))
-        os.replace(new, pointer)
-    elif named is not None:
-        logger.warning(f"{trouble}, and {folder} has no whole checkpoint. Training starts anew.")
-        pointer.unlink()
+        trouble = what_is_wrong(named)
+    whole = next((path for path in candidates if is_whole(path)), None)
+    if whole is None:
+        broken = ", ".join(str(path) for path in (pointer, *candidates) if path.exists())
+        raise CheckpointError(
+            f"cannot resume: {trouble}, and {folder} has no whole checkpoint. Give another one by load_from, or delete "
+            f"{broken} to start anew."
+        )
+    logger.warning(f"{trouble}. Resuming from {whole}, the last whole checkpoint.")
+    # Not in place: a process killed in between would leave an empty file.
+    new = pointer.with_name("last_checkpoint.new")
+    new.write_text(str(whole))
+    os.replace(new, pointer)
+
+
+def can_be_resumed(name: str) -> bool:
+    """Whether a run can be left to resume from a file, or from what cannot be judged here."""
+    # A remote file, or the folder that deepspeed writes.
+    return "://" in name or Path(name).is_dir() or is_whole(Path(name))
+
+
+def what_is_wrong(name: str) -> str:
+    """The reason why :func:`can_be_resumed` says no."""
+    return f"{name} was cut off while it was written" if Path(name).is_file() else f"{name} does not exist"
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file is a complete checkpoint: torch writes a zip archive, whose table of contents comes last."""
+    """Whether a file is a complete checkpoint, of torch's present format or of its older one."""
     if not path.is_file():
         return False
+    if is_zipfile(path):
+        try:
+            with ZipFile(path) as archive:
+                # Old torch always writes checksums.
+                checksums = getattr(serialization, "get_crc32_options", lambda: True)()
+                return not checksums or archive.testzip() is None
+        except BadZipFile:
+            return False
     try:
-        with ZipFile(path) as archive:
-            # Old torch always writes checksums.
-            checksums = getattr(serialization, "get_crc32_options", lambda: True)()
-            return not checksums or archive.testzip() is None
-    except BadZipFile:
+        # The older format has no checksums. torch reads the whole file, but builds nothing that it names.
+        torch.load(path, map_location="cpu", weights_only=False, pickle_module=_OutlinePickle)
+    except Exception:
+        # Depending on the place where it ends, a file makes torch raise about any of Python's errors.
         return False
+    return True
+
+
+class _OutlinePickle:
+    """Stands for the module pickle, and neither imports nor calls what a file asks for."""
+
+    class Unpickler(pickle.Unpickler):
+        def __init__(self, file: Any, **_: Any) -> None:
+            super().__init__(file)
+
+        def find_class(self, module: str, name: str) -> type:
+            return _Anything
+
+    @staticmethod
+    def load(file: Any, **_: Any) -> Any:
+        return _OutlinePickle.Unpickler(file).load()
+
+
+class _Anything:
+    """Takes whatever a pickle does with the objects that it makes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def __setstate__(self, state: Any) -> None: ...
+
+    def __setitem__(self, key: Any, value: Any) -> None: ...
+
+    def append(self, value: Any) -> None: ...
+
+    def extend(self, values: Any) -> None: ...
+
+    def add(self, value: Any) -> None: ...
 
 
 def _newest_first(folder: Path, template: str) -> list[Path]:

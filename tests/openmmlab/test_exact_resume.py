@@ -133,9 +133,10 @@ def log_of(runner):
 class TestResumed:
     """From a checkpoint in the middle of the whole run, by a runner that begins anew."""
 
-    def compare(self, load, run, tmp_path, checkpoint):
+    def compare(self, load, run, tmp_path, checkpoint, **changed):
         run(load(), tmp_path / "whole")
         cfg = load()
+        cfg.merge_from_dict(changed)
         cfg.resume, cfg.load_from = True, str(tmp_path / "whole" / checkpoint)
         random.seed(5)
         resumed = run(cfg, tmp_path / "resumed")
@@ -152,8 +153,15 @@ class TestResumed:
 
         self.compare(load, run, tmp_path, "epoch_2.pth")
 
+    def test_with_other_loader_workers(self, config, run, tmp_path):
+        # DropPath draws from the process' own generator, beside the loader.
+        workers = {"train_dataloader.num_workers": 2, "train_dataloader.persistent_workers": True}
+        model = {"model.backbone.drop_path_rate": 0.5}
+        self.compare(lambda: config(epochs=3, **model), run, tmp_path, "epoch_2.pth", **workers)
+
     @pytest.mark.parametrize("sampler", ["InfiniteSampler", "DefaultSampler"])
-    def test_between_iterations(self, config, run, tmp_path, sampler, monkeypatch):
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_between_iterations(self, config, run, tmp_path, sampler, workers, monkeypatch):
         # mmengine waits two seconds at the end of each pass through the images.
         monkeypatch.setattr("mmengine.runner.loops.time.sleep", lambda seconds: None)
 
@@ -165,7 +173,8 @@ class TestResumed:
                     "default_hooks.checkpoint.interval": 3,
                     "default_hooks.checkpoint.max_keep_ckpts": 3,
                     "param_scheduler": [{"type": "CosineAnnealingLR", "by_epoch": False, "T_max": 7}],
-                    "randomness.seed": None,
+                    "train_dataloader.num_workers": workers,
+                    "randomness.seed": None if workers == 0 else 3,
                 }
             )
             cfg.train_cfg = {"type": "IterBasedTrainLoop", "max_iters": 7}
@@ -187,6 +196,62 @@ class TestResumed:
         assert ("evaluation", 4, "accuracy/top1") in logged(tmp_path / "resumed")
 
 
+def rates(work_dir):
+    """The learning rate of each iteration."""
+    values = {(step, key): value for (_, step, key), value in logged(work_dir).items()}
+    return [values[key] for key in sorted(values) if key[1] == "lr"]
+
+
+class TestAnotherLength:
+    """The learning rate goes on as the config's schedule has it, and the log says so."""
+
+    # The small config's schedule, and one by epoch after a warm-up by iteration.
+    @pytest.mark.parametrize("warm_up", [False, True])
+    def test_more_epochs(self, config, run, tmp_path, warm_up):
+        schedule = [
+            {"type": "LinearLR", "start_factor": 0.1, "by_epoch": False, "begin": 0, "end": 3},
+            {"type": "CosineAnnealingLR", "by_epoch": True, "begin": 2},
+        ]
+        options = {"custom_hooks": [], **({"param_scheduler": schedule} if warm_up else {})}
+        run(config(epochs=3, **options))
+        resumed = run(config(epochs=5, resume=True, **options))
+        run(config(epochs=5, **options), tmp_path / "whole")
+        found, expected = last_of(tmp_path), last_of(tmp_path / "whole")
+        assert_same(found["param_schedulers"], expected["param_schedulers"])
+        assert_same(found["optimizer"]["param_groups"], expected["optimizer"]["param_groups"])
+        assert rates(tmp_path)[6:] == rates(tmp_path / "whole")[6:]
+        assert "goes on where this config's schedule is now, at " in log_of(resumed)
+
+    def test_another_number_of_iterations_in_an_epoch(self, config, run, tmp_path):
+        run(config(epochs=2))
+        halved = {"train_dataloader.batch_size": 8}
+        resumed = run(config(epochs=4, resume=True, **halved))
+        assert resumed.iter == resumed.max_iters == 16
+        run(config(epochs=4, **halved), tmp_path / "whole")
+        assert_same(last_of(tmp_path)["param_schedulers"], last_of(tmp_path / "whole")["param_schedulers"])
+        assert "is of iteration 4, and 2 epochs have 8 iterations here. Epoch 3 begins" in log_of(resumed)
+
+    def test_the_same_length_changes_nothing(self, config, run):
+        run(config(epochs=2))
+        log = log_of(run(config(epochs=2, resume=True)))
+        assert "schedule" not in log.partition("resumed epoch")[2]
+
+
+@pytest.mark.parametrize("load_from", [False, True])
+def test_without_a_whole_checkpoint_the_command_stops_in_one_line(config, tmp_path, load_from):
+    from imsvd_plugins.openmmlab.train import main
+
+    path = tmp_path / "epoch_1.pth"
+    path.write_bytes(b"PK")
+    config().dump(tmp_path / "config.py")
+    words = [str(tmp_path / "config.py"), "--work-dir", str(tmp_path), "--resume", *([str(path)] if load_from else [])]
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    trouble = f"load_from: {path} was cut off" if load_from else f"{tmp_path} has no last_checkpoint, and "
+    assert str(stop.value).startswith(f"imsvd-plugins train: cannot resume: {trouble}")
+    assert "\n" not in str(stop.value)
+
+
 def test_a_run_resumes_from_the_last_whole_checkpoint(config, run, tmp_path):
     run(config(), tmp_path / "whole")
     before = last_of(tmp_path / "whole")
@@ -204,10 +269,13 @@ class TestWhatIsNotExact:
     @pytest.mark.parametrize(
         ("options", "reason"),
         [
-            ({"train_dataloader.num_workers": 1}, "train_dataloader.num_workers is 1"),
+            (
+                {"train_dataloader.batch_sampler": None},
+                "train_dataloader.batch_sampler is not of type imsvd_plugins.SeededBatchSampler",
+            ),
             ({"default_hooks.checkpoint.by_epoch": False}, "default_hooks.checkpoint.by_epoch is False"),
         ],
-        ids=["loader workers", "checkpoints within an epoch"],
+        ids=["batches without seeds", "checkpoints within an epoch"],
     )
     def test_a_config_in_which_it_cannot_be(self, config, run, options, reason):
         assert f"This run cannot be resumed exactly: {reason}" in log_of(run(config(epochs=1, **options)))
@@ -222,7 +290,7 @@ class TestWhatIsNotExact:
         log = log_of(run(config(epochs=2, resume=True, **changed)))
         assert "was written without ExactResumeHook" in log
         assert "optim_wrapper.accumulative_counts is 3" in log
-        assert "the checkpoint is of iteration 2, within an epoch of 4" in log
+        assert "the checkpoint is of iteration 2, and 1 epochs have 4 iterations here" in log
 
     def test_a_single_checkpoint_is_too_few(self, config, run):
         log = log_of(run(config(epochs=1, **{"default_hooks.checkpoint.max_keep_ckpts": 1})))
@@ -246,9 +314,12 @@ def states_of_rank(rank):
         iter=4,
         hooks=[],
         logger=logging.getLogger("test"),
+        cfg={},
         optim_wrapper=None,
         train_dataloader=torch.utils.data.DataLoader([0, 1]),
         train_loop=None,
+        _resume=True,
+        param_schedulers=None,
         model=torch.nn.BatchNorm1d(2),
     )
     hook = ExactResumeHook()
@@ -257,11 +328,14 @@ def states_of_rank(rank):
     if rank == 0:
         hook.before_save_checkpoint(runner, box[0])
     torch.distributed.broadcast_object_list(box)
+    draw()  # of an evaluation, which does not count
+    hook.before_train_iter(runner, 0)
     drawn = draw()
     draw()
     resuming = ExactResumeHook()
-    resuming.after_load_checkpoint(runner, box[0])
+    resuming.after_load_checkpoint(runner, {**box[0], "meta": {"iter": 4}})
     resuming.before_train(runner)
+    resuming.before_train_iter(runner, 0)
     return drawn, draw()
 
 
@@ -269,6 +343,23 @@ def test_each_rank_has_its_own_states_back(run_on_ranks):
     drawn = run_on_ranks(states_of_rank, 2)
     assert all(before == after for before, after in drawn)
     assert drawn[0] != drawn[1]
+
+
+def refused_on_a_rank(rank, folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from imsvd_plugins.openmmlab.errors import CheckpointError
+        from imsvd_plugins.openmmlab.resume import ExactResumeHook
+
+    runner = SimpleNamespace(_resume=True, _load_from=f"{folder}/nowhere.pth")
+    with pytest.raises(CheckpointError) as error:
+        ExactResumeHook().before_run(runner)
+    return str(error.value)
+
+
+def test_every_rank_stops_without_a_checkpoint(run_on_ranks, tmp_path):
+    said = run_on_ranks(refused_on_a_rank, 2, str(tmp_path))
+    assert said == [f"cannot resume: load_from: {tmp_path}/nowhere.pth does not exist. Give another one."] * 2
 
 
 def killed(cfg, work_dir, lines, delay):

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import HistoryBuffer
 
-from imsvd_plugins.openmmlab.whole_checkpoint import resume_from_whole
+from imsvd_plugins.openmmlab.errors import CheckpointError
+from imsvd_plugins.openmmlab.whole_checkpoint import is_whole, resume_from_whole
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def test_one_that_was_cut_off_is_passed_over(folder, chosen, share):
     name, said = chosen()
     assert name == "epoch_2.pth"
     assert "WARNING" in said
-    assert f"{path} is not whole" in said
+    assert f"{path} was cut off" in said
     assert f"Resuming from {folder / 'epoch_2.pth'}" in said
 
 
@@ -80,15 +82,70 @@ def test_an_earlier_runs_checkpoints_and_the_best_ones_do_not_count(folder, chos
     assert chosen()[0] == "epoch_2.pth"
 
 
-def test_without_a_whole_one_training_starts_anew(folder, chosen):
+@pytest.mark.parametrize("pointer", ["epoch_3.pth", "elsewhere.pth", "", None])
+def test_without_a_whole_one_the_run_stops(folder, chosen, pointer):
     for path in folder.glob("*.pth"):
         path.write_bytes(b"PK")
-    name, said = chosen()
-    assert name is None
-    assert "Training starts anew" in said
+    if pointer is None:
+        (folder / "last_checkpoint").unlink()
+    else:
+        (folder / "last_checkpoint").write_text(pointer and str(folder / pointer))
+    before = sorted(folder.iterdir())
+    with pytest.raises(CheckpointError) as error:
+        chosen()
+    assert str(error.value).startswith("cannot resume: ")
+    assert f"{folder} has no whole checkpoint. Give another one by load_from, or delete " in str(error.value)
+    assert "\n" not in str(error.value)
+    assert all(str(path) in str(error.value) for path in before)
+    assert sorted(folder.iterdir()) == before
 
 
-def test_a_first_run_says_nothing(folder, chosen):
+def test_a_lost_checkpoint_stops_the_run_too(folder, chosen):
+    for path in folder.glob("*.pth"):
+        path.unlink()
+    with pytest.raises(CheckpointError, match=r"epoch_3.pth does not exist, and .* has no whole checkpoint"):
+        chosen()
+
+
+def test_a_first_run_says_that_it_starts_anew(folder, chosen):
     for path in folder.iterdir():
         path.unlink()
-    assert chosen() == (None, "")
+    name, said = chosen()
+    assert name is None
+    assert f"There is no checkpoint in {folder} to resume from: training starts anew." in said
+
+
+class TestOlderFormat:
+    """torch's before 1.6, which ``torch.save`` still writes on demand: it is no zip archive."""
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        path = tmp_path / "old.pth"
+        weights = {"float": torch.rand(100), "half": torch.rand(7).half(), "part": torch.rand(9)[2:4]}
+        content = {"state_dict": weights, "hub": HistoryBuffer([1.0, 2.0], [1, 1]), "names": {"a", "b"}}
+        torch.save(content, path, _use_new_zipfile_serialization=False)
+        return path
+
+    def test_a_whole_one_is_taken(self, folder, chosen, path):
+        (folder / "last_checkpoint").write_text(str(path))
+        assert chosen() == ("old.pth", "")
+
+    def test_it_is_whole_at_its_last_byte_alone(self, path):
+        content = path.read_bytes()
+        cut = path.with_name("cut.pth")
+        for length in [*range(0, len(content), 211), len(content) - 1]:
+            cut.write_bytes(content[:length])
+            assert not is_whole(cut), length
+
+    def test_nothing_in_it_is_run(self, tmp_path):
+        torch.save({"a": Touch(tmp_path / "touched")}, tmp_path / "x.pth", _use_new_zipfile_serialization=False)
+        assert is_whole(tmp_path / "x.pth")
+        assert not (tmp_path / "touched").exists()
+
+
+class Touch:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)

@@ -21,9 +21,10 @@ train_dataloader = dict(
     batch_size=512,
     num_workers=8,
     persistent_workers=True,
-    # The objective is a statistic of the batch: no small last one.
-    drop_last=True,
     sampler=dict(type="DefaultSampler", shuffle=True),
+    # Views are a function of seed, epoch and place: exact resume, with any number of workers.
+    # The objective is a statistic of the batch: no small last one.
+    batch_sampler=dict(type="imsvd_plugins.SeededBatchSampler", drop_last=True),
     collate_fn=dict(type="default_collate"),
     dataset=dict(
         type="CIFAR10",

@@ -19,8 +19,9 @@ train_dataloader = dict(
     batch_size=256,
     num_workers=1,
     persistent_workers=True,
-    drop_last=True,
     sampler=dict(type="DefaultSampler", shuffle=True),
+    # Views are a function of seed, epoch and place: exact resume, with any number of workers.
+    batch_sampler=dict(type="imsvd_plugins.SeededBatchSampler", drop_last=True),
     collate_fn=dict(type="default_collate"),
     dataset=dict(
         type="Digits",

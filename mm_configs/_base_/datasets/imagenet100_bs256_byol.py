@@ -7,7 +7,7 @@ train_dataloader = dict(
     batch_size=256,
     num_workers=16,
     # The objective is a statistic of the batch: no small last one.
-    drop_last=True,
+    batch_sampler=dict(drop_last=True),
     dataset=dict(
         _delete_=True,
         type="CustomDataset",

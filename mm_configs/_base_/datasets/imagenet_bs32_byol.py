@@ -34,6 +34,8 @@ train_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=True),
+    # Views are a function of seed, epoch and place: exact resume, with any number of workers.
+    batch_sampler=dict(type="imsvd_plugins.SeededBatchSampler", drop_last=False),
     collate_fn=dict(type="default_collate"),
     dataset=dict(
         type="ImageNet",

@@ -28,6 +28,7 @@ train_dataloader = dict(
     num_workers=0,
     persistent_workers=False,
     sampler=dict(type="DefaultSampler", shuffle=True),
+    batch_sampler=dict(type="imsvd_plugins.SeededBatchSampler", drop_last=False),
     dataset=dict(dataset, split="train"),
 )
 val_dataloader = dict(

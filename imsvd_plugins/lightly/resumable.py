@@ -1,0 +1,50 @@
+"""A data loader with which Lightning goes on in the middle of an epoch."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pytorch_lightning import Trainer
+from torch.utils.data import DataLoader
+
+from imsvd_plugins.seeded_batches import SeededBatchSampler
+
+
+class ResumableLoader:
+    """Begins an epoch at the batch at which Lightning is, where a plain loader begins with the first.
+
+    A ``train_dataloader`` of your own may return it too. Lightning takes it as it is, and so leaves its sampler alone:
+    on several devices give it each one's share, by torch's ``DistributedSampler``.
+
+    Args:
+        loader: Its ``batch_sampler`` is a :class:`~imsvd_plugins.seeded_batches.SeededBatchSampler`.
+        trainer: The trainer that iterates over it; None outside a training.
+
+    Raises:
+        TypeError: If the loader has another batch sampler.
+    """
+
+    def __init__(self, loader: DataLoader[Any], trainer: Trainer | None = None) -> None:
+        if not isinstance(loader.batch_sampler, SeededBatchSampler):
+            raise TypeError(
+                "loader of ResumableLoader must have a SeededBatchSampler as its batch_sampler, "
+                f"got {type(loader.batch_sampler).__name__}."
+            )
+        self.loader = loader
+        # Where Lightning looks for the sampler whose epoch it sets.
+        self.batch_sampler = loader.batch_sampler
+        self.trainer = trainer
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        # A generator, because Lightning asks for the iterator before it sets the epoch and counts the batches.
+        self.batch_sampler.skip(self.trainer.fit_loop.batch_idx + 1 if self.trainer else 0)
+        yield from self.loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty: Lightning's own count is the state. Without this method it warns that the epoch begins again."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing: see :meth:`state_dict`."""

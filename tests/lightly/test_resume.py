@@ -1,0 +1,93 @@
+"""A training by Lightning goes on exactly, between epochs and within one, for any number of loader workers."""
+
+import pytest
+import torch
+from pytorch_lightning import Callback
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import nn
+from torch.utils.data import DataLoader, RandomSampler
+
+from imsvd_plugins.lightly import IMSVD, IMSVDLoss, IMSVDProjectionHead
+from imsvd_plugins.lightly.data import DigitsDataModule
+from imsvd_plugins.lightly.resumable import ResumableLoader
+
+pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+BATCH, EPOCHS = 300, 3  # four batches an epoch
+
+
+class Views(Callback):
+    """Keeps what the model sees, by global step."""
+
+    def __init__(self):
+        self.seen = {}
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        views, labels = batch
+        assert trainer.current_epoch * trainer.num_training_batches + batch_idx == trainer.global_step
+        self.seen[trainer.global_step] = (views[0].sum().item(), views[1].sum().item(), labels.sum().item())
+
+
+@pytest.fixture
+def fit(make_trainer, tmp_path):
+    """Trains from the start or from a checkpoint; returns the weights and what the model saw."""
+
+    def train(num_workers=0, ckpt_path=None, limit=1.0, seed=None, **length):
+        torch.manual_seed(0)
+        backbone = nn.Sequential(nn.Conv2d(3, 6, 3, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        head = IMSVDProjectionHead(24, 16, 16)
+        model = IMSVD(
+            BATCH, 10, backbone=backbone, projection_head=head, criterion=IMSVDLoss(num_bins=4), warmup_epochs=1
+        )
+        views = Views()
+        saving = ModelCheckpoint(tmp_path / "saved", filename="{step}", every_n_train_steps=1, save_top_k=-1)
+        between = ModelCheckpoint(
+            tmp_path / "saved", filename="{epoch}", save_top_k=-1, save_on_train_epoch_end=True, every_n_epochs=1
+        )
+        length = length or {"max_epochs": EPOCHS}
+        trainer = make_trainer(
+            enable_checkpointing=True,
+            callbacks=[views, saving, between],
+            limit_val_batches=0,
+            limit_train_batches=limit,
+            **length,
+        )
+        data = DigitsDataModule(BATCH, num_workers)
+        if seed is not None:
+            data.seed = seed
+        trainer.fit(model, data, ckpt_path=ckpt_path)
+        return model.state_dict(), views.seen
+
+    return train
+
+
+def assert_goes_on(resumed, whole, step):
+    assert resumed[1] == {number: seen for number, seen in whole[1].items() if number >= step}
+    for name, value in whole[0].items():
+        assert torch.equal(resumed[0][name], value), name
+
+
+@pytest.mark.parametrize("length", [{"max_epochs": EPOCHS}, {"max_steps": 4 * EPOCHS, "max_epochs": -1}], ids=str)
+def test_it_goes_on_from_anywhere(fit, tmp_path, length):
+    whole = fit(seed=5, **length)
+    assert sorted(whole[1]) == list(range(4 * EPOCHS))
+    assert len(set(whole[1].values())) == 4 * EPOCHS
+    for name, step, workers in (("step=2", 2, 0), ("step=6", 6, 1), ("step=8", 8, 0), ("epoch=1", 8, 1)):
+        # The checkpoint's seed counts, as for a run without seed_everything.
+        assert_goes_on(fit(workers, tmp_path / "saved" / f"{name}.ckpt", **length), whole, step)
+
+
+def test_any_number_of_workers_trains_alike(fit):
+    whole = fit()
+    assert_goes_on(fit(num_workers=2), whole, 0)
+
+
+def test_a_limited_epoch_is_not_taken_for_an_interrupted_one(fit, tmp_path):
+    for length in ({"max_epochs": 2}, {"max_steps": 6, "max_epochs": -1}):
+        whole = fit(limit=3, **length)
+        assert_goes_on(fit(ckpt_path=tmp_path / "saved" / "epoch=0.ckpt", limit=3, **length), whole, 3)
+
+
+def test_another_batch_sampler_is_refused():
+    loader = DataLoader([0, 1, 2], 2, sampler=RandomSampler([0, 1, 2]))
+    with pytest.raises(TypeError, match=r"must have a SeededBatchSampler as its batch_sampler, got BatchSampler\."):
+        ResumableLoader(loader)
