@@ -75,8 +75,8 @@ def benchmark(cifar10, packed, tmp_path):
 
 @pytest.mark.parametrize("script", ["cifar10", "imagenette"])
 def test_every_method_of_both_scripts_is_a_benchmark_module(benchmarks, script):
+    from benchmark_method import Setup
     from lightly.utils.benchmarking import BenchmarkModule
-    from methods import Setup
 
     benchmark = vars(__import__(f"{script}_benchmark"))[script.upper()]
     assert list(benchmark.methods) == METHODS
