@@ -128,17 +128,21 @@ def make_loaders(open_split, evaluate_on, indices, batch_size, views):
         indices: Of validation images and of training images, as from `split_indices`.
         batch_size: Images in a batch of training views.
         views: Number of views.
+
+    Raises:
+        ValueError: If there are too few images.
     """
     validation, training = indices
+    if batch_size > len(training):
+        raise ValueError(f"--batch-size must be at most the {len(training)} training images, got {batch_size}.")
 
     def open_part(part, transform):
-        if part == "train":
-            return Subset(open_split("train", transform), training)
-        return (
-            open_split("test", transform)
-            if evaluate_on == "test"
-            else Subset(open_split("train", transform), validation)
-        )
+        if part == "test" and evaluate_on == "test":
+            return open_split("test", transform)
+        dataset = open_split("train", transform)
+        if len(dataset) <= max(*validation, *training):
+            raise ValueError(f"--data must hold CIFAR-10's 50000 training images, got {len(dataset)}.")
+        return Subset(dataset, training if part == "train" else validation)
 
     cpu = torch.device("cpu")
     return device_loaders(open_part, (view,) * views, 32, batch_size=batch_size, num_workers=0, device=cpu)
@@ -191,6 +195,7 @@ def train(run, loaders, callbacks=()):
             max_epochs=run.epochs,
             accelerator="cpu",
             devices=1,
+            limit_val_batches=0,  # nothing is evaluated but the final weights
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -198,7 +203,7 @@ def train(run, loaders, callbacks=()):
             callbacks=[cost, StopDiverged(), *callbacks],
         )
         try:
-            trainer.fit(model, loaders.train)
+            trainer.fit(model, loaders.train, loaders.test)
         except torch.linalg.LinAlgError as error:  # of losses that decompose a matrix
             raise DivergedError(str(error)) from error
         if trainer.interrupted:

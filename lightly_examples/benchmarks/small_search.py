@@ -119,6 +119,7 @@ def make_objective(method, loaders, epochs, batch_size):
         # Wide enough for all that next_parameters can ask for.
         rate = 10 ** trial.suggest_float(RATE, -2.0, 2.0, step=0.25)
         decay = 10 ** trial.suggest_float(DECAY, -1.0, 1.0, step=1.0)
+        print(f"{method}: rate x{rate:.3g}, weight decay x{decay:.3g}", flush=True)
         run = Run(
             method,
             learning_rate=rate * entry.learning_rate,
@@ -195,6 +196,7 @@ def main(arguments=None):
     add("--work-dir", type=Path, required=True, help="folder of the trials (search.journal) and their summary")
     add("--methods", nargs="+", choices=METHODS, default=METHODS, help="default: all")
     add("--epochs", type=at_least(3), default=15, help="of a trial; default: %(default)s")
+    add("--batch-size", type=at_least(2), default=256, help="default: %(default)s")
     add("--show", action="store_true", help="print the trials so far and train nothing")
     options = parser.parse_args(arguments)
     journal = options.work_dir / "search.journal"
@@ -205,7 +207,12 @@ def main(arguments=None):
         return
     if options.data is None:
         parser.error("--data is needed to search.")
-    settings = {"protocol": "small", "data": options.data.name, "epochs": options.epochs, "batch_size": 256}
+    settings = {
+        "protocol": "small",
+        "data": options.data.name,
+        "epochs": options.epochs,
+        "batch_size": options.batch_size,
+    }
     try:
         open_split = open_data(options.data)
         check_work_dir(options.work_dir, settings)
@@ -218,14 +225,14 @@ def main(arguments=None):
 
     @functools.cache
     def make_method_loaders(views):
-        return make_loaders(open_split, "validation", split_indices(), settings["batch_size"], views)
+        return make_loaders(open_split, "validation", split_indices(), options.batch_size, views)
 
     def after_trial():
         summary = summarize(storage)
         write_json(options.work_dir / "search.json", summary)
         print_search(summary, TRIALS)
 
-    search(storage, options.methods, make_method_loaders, options.epochs, settings["batch_size"], after_trial)
+    search(storage, options.methods, make_method_loaders, options.epochs, options.batch_size, after_trial)
 
 
 if __name__ == "__main__":

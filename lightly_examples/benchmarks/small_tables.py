@@ -20,7 +20,7 @@ def read_results(work_dir):
 def print_table(work_dir, reference="simclr"):
     """Print mean and standard deviation over the seeds, and the differences from a reference, paired by seed."""
     rows = read_results(work_dir)
-    header = f"| {'Method':<24} | {'Seeds':>5} | " + " | ".join(f"{name:>15}" for name in METRICS.values())
+    header = f"| {'Method':<24} | {'Seeds':>5} | " + " | ".join(f"{name:>14}" for name in METRICS.values())
     header += f" | {'s / step':>8} | {'GByte':>5} |"
     line = "-" * len(header)
     print(line, header, line, sep="\n")
@@ -29,7 +29,7 @@ def print_table(work_dir, reference="simclr"):
         if len(results) < len(every):
             print(f"| {row:<24} | {len(every):>5} | diverged with {len(every) - len(results)} of the seeds")
             continue
-        cells = [f"{spread([result['metrics'][metric] for result in results]):>15}" for metric in METRICS]
+        cells = [f"{spread([result['metrics'][metric] for result in results]):>14}" for metric in METRICS]
         seconds = np.mean([result["cost"]["cpu_seconds_per_step"] for result in results])
         memory = max(result["cost"]["peak_memory_bytes"] for result in results) / 1024**3
         print(f"| {row:<24} | {len(results):>5} | {' | '.join(cells)} | {seconds:>8.2f} | {memory:>5.1f} |")
