@@ -211,8 +211,8 @@ def train(run, loaders, callbacks=()):
             raise KeyboardInterrupt
     return {
         "run": asdict(run),
+        "cost": cost.summary(),  # before kNN, which needs more memory than training
         "metrics": evaluate(model.backbone, loaders.knn, loaders.test, NUM_CLASSES),
-        "cost": cost.summary(),
         "environment": environment(),
     }
 

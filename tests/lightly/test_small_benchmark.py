@@ -13,6 +13,8 @@ import numpy as np
 import optuna
 import pytest
 
+pytest.importorskip("lightly", minversion="1.6", reason="the newest methods are Lightly 1.6's")
+
 INDICES = list(range(16)), list(range(16, 48))  # validation and training
 BATCH = 16
 METHODS = [
