@@ -35,11 +35,11 @@ class Setup:
 
 
 class Method(BenchmarkModule):
-    """Trained by SGD, and scored after each epoch by Lightly's kNN."""
+    """A self-supervised method, trained by SGD unless its class or the setup's recipe says otherwise."""
 
     num_splits = 0
     warmup_epochs = 0
-    any_number_of_views = False  # but two
+    any_number_of_views = False  # exactly two
 
     def __init__(self, setup):
         super().__init__(setup.dataloader_knn, setup.num_classes, setup.knn_k)

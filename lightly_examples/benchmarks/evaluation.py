@@ -11,14 +11,25 @@ from torch.nn.functional import normalize
 FEW_LABEL_DRAWS = 5  # draws of 1 % of the labels, the same in every run
 
 
+class DivergedError(Exception):
+    """A training that ended in numbers that are infinite or NaN."""
+
+
 @torch.no_grad()
 def extract_features(backbone, loader):
-    """Features ``(N, D)`` and labels ``(N,)`` of all images of a loader, by a backbone in evaluation mode."""
+    """Features ``(N, D)`` and labels ``(N,)`` of all images of a loader, by a backbone in evaluation mode.
+
+    Raises:
+        DivergedError: If a feature is infinite or NaN.
+    """
     training = backbone.training
     backbone.eval()
     parts = [(backbone(images).flatten(start_dim=1), labels) for images, labels, _ in loader]
     backbone.train(training)
     features, labels = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    # The loss may still be finite: batch normalization hides weights that have grown without bound.
+    if not features.isfinite().all():
+        raise DivergedError("The features are infinite or NaN.")
     return features, labels
 
 
@@ -45,6 +56,7 @@ def few_label_accuracy(train, test, num_classes):
     per_class = max(1, len(labels) // (100 * num_classes))
     accuracies = []
     for draw in range(FEW_LABEL_DRAWS):
+        # RandomState, because its stream is the same in every version of NumPy.
         order = np.random.RandomState(draw).permutation(len(labels))
         chosen = [order[labels.numpy()[order] == label][:per_class] for label in range(num_classes)]
         indices = torch.from_numpy(np.concatenate(chosen))

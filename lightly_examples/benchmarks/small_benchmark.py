@@ -16,9 +16,11 @@ from pathlib import Path
 
 import yaml
 from cifar10_benchmark import CIFAR10, open_data
+from cost import environment
+from evaluation import DivergedError
 from results import read_json, write_json
 from run import at_least, check_work_dir
-from small_protocol import ENTRIES, DivergedError, Run, make_loaders, make_model, quiet, row_name, split_indices, train
+from small_protocol import ENTRIES, Run, make_loaders, make_model, quiet, row_name, split_indices, train
 from small_tables import best_trial, print_table
 
 
@@ -134,7 +136,7 @@ def run_once(run, data, evaluate_on):
     try:
         return train(run, loaders)
     except DivergedError as error:
-        return {"run": asdict(run), "diverged": str(error)}
+        return {"run": asdict(run), "diverged": str(error), "environment": environment()}
 
 
 if __name__ == "__main__":

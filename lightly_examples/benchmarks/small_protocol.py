@@ -1,4 +1,4 @@
-"""The small protocol: CIFAR-10 for a single CPU core. A part of the images, a narrow ResNet, views made in batches.
+"""The small protocol: CIFAR-10 for a single CPU core, with part of the images and a narrow ResNet.
 
 Of the 50,000 training images 5,000 are held out for tuning and 10,000 others train, with indices that are always the
 same. A run trains to its last epoch, is evaluated once, and its result says all that it depends on.
@@ -16,7 +16,7 @@ import torch
 from benchmark_method import Method, Recipe, Setup
 from cifar10_benchmark import view
 from cost import Cost, environment
-from evaluation import evaluate
+from evaluation import DivergedError, evaluate
 from lightly.models import ResNetGenerator
 from loaders import device_loaders
 from methods import (
@@ -95,17 +95,14 @@ def row_name(run):
     return " ".join([run.method, *(f"{key}={value}" for key, value in {**views, **run.settings}.items())])
 
 
-class DivergedError(Exception):
-    """The loss is no number any more."""
-
-
 def quiet():
-    """Keep Lightning from telling, in each run, which devices there are."""
+    """Silence Lightning's lines about devices, which every run would repeat."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
 
 def split_indices(images=50_000, validation=5_000, training=10_000):
     """Indices of the training images for validation and for training: always the same, and disjoint."""
+    # RandomState, because its stream is the same in every version of NumPy.
     order = np.random.RandomState(0).permutation(images)
     return order[:validation].tolist(), order[validation : validation + training].tolist()
 
@@ -182,7 +179,7 @@ def train(run, loaders, callbacks=()):
         The result as a dictionary of JSON's types: the run, metrics, cost, and versions.
 
     Raises:
-        DivergedError: If the loss becomes NaN or infinite.
+        DivergedError: If the loss or the features become infinite or NaN.
     """
     torch.set_num_threads(1)
     pl.seed_everything(run.seed, workers=True, verbose=False)
@@ -218,7 +215,7 @@ def train(run, loaders, callbacks=()):
 
 
 class StopDiverged(pl.Callback):
-    """Ends a run whose loss is no number any more."""
+    """Ends a run whose loss is infinite or NaN."""
 
     def on_train_epoch_end(self, trainer, pl_module):
         loss = trainer.callback_metrics["train_loss_ssl"].item()

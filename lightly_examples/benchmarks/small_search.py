@@ -4,9 +4,9 @@
     python small_search.py --work-dir search --show
 
 Each method gets eight trials of 15 epochs with one seed: its default rate times 1, 10 and 0.1; half a decade above and
-below the best of these; one rate more beside the best; and at the best rate a tenth of the default weight decay and ten
-times it. The score is the mean of kNN (k = 20) and linear accuracy. A trial whose kNN is below the median of its
-method's other trials after two thirds of the epochs is pruned. The same command goes on where it was interrupted.
+below the best of these; one more rate beside the best; and at the best rate a tenth of the default weight decay and ten
+times it. The score is the mean of kNN (k = 20) and linear accuracy. A trial is pruned if its kNN accuracy after two
+thirds of the epochs is below the median of its method's other trials. The same command resumes an interrupted search.
 """
 
 import argparse
@@ -17,13 +17,13 @@ from pathlib import Path
 import optuna
 import pytorch_lightning as pl
 from cifar10_benchmark import CIFAR10, open_data
-from evaluation import extract_features, knn_accuracy
+from evaluation import DivergedError, extract_features, knn_accuracy
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from results import write_json
 from run import at_least, check_work_dir
-from small_protocol import ENTRIES, NUM_CLASSES, DivergedError, Run, make_loaders, quiet, split_indices, train
+from small_protocol import ENTRIES, NUM_CLASSES, Run, make_loaders, quiet, split_indices, train
 from small_tables import print_search
 
 # Each group is searched breadth first.

@@ -146,10 +146,23 @@ def test_probe_and_knn_score_what_can_be_told_apart(benchmarks):
 
 
 def test_a_run_that_diverges_says_so(make_loaders):
-    from small_protocol import DivergedError, Run, train
+    from evaluation import DivergedError
+    from small_protocol import Run, train
 
     with pytest.raises(DivergedError, match="The loss is nan"):
         train(Run("byol", 1e30, 5e-4, epochs=3, batch_size=BATCH), make_loaders())
+
+
+def test_weights_that_grow_without_bound_behind_batch_normalization_have_diverged(make_loaders):
+    import torch
+    from evaluation import DivergedError, extract_features
+    from small_protocol import backbone
+
+    network = backbone(0)
+    with torch.no_grad():
+        network[0].weight.fill_(1e38)
+    with pytest.raises(DivergedError, match="The features are infinite or NaN"):
+        extract_features(network, make_loaders().test)
 
 
 def test_tuning_never_opens_the_test_images(benchmarks, without_test_images, tmp_path, monkeypatch, capsys):
