@@ -24,7 +24,7 @@ from imsvd_plugins.lightly.packed import PackedImages
 def open_data(path):
     """A folder in torchvision's form or a packed file."""
     if path.suffix == ".npz":
-        PackedImages(path, "test")  # says at once what is wrong with a file
+        PackedImages(path, "train")  # says at once what is wrong with a file
         return lambda split, transform: PackedImages(path, split, transform)
     if not (path / torchvision.datasets.CIFAR10.base_folder).is_dir():
         raise FileNotFoundError(

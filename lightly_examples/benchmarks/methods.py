@@ -5,139 +5,70 @@ a method differs, its class says so. "Lightly's" below means Lightly's own bench
 heads and their widths, the losses, the momenta and the memory bank of its five methods are.
 """
 
-import copy
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 import torch
+from benchmark_method import Method, MomentumMethod
 from lightly.loss import BarlowTwinsLoss, NegativeCosineSimilarity, NTXentLoss, VICRegLoss
 from lightly.models import utils
 from lightly.models.modules import heads
-from lightly.utils.benchmarking import BenchmarkModule
 from lightly.utils.lars import LARS
-from lightly.utils.scheduler import CosineWarmupScheduler, cosine_schedule
+from lightly.utils.scheduler import cosine_schedule
 from torch import nn
 
 from imsvd_plugins.lightly import HSICLoss, HSICPredictionHead, HSICProjectionHead, IMSVDLoss, IMSVDProjectionHead
 
-FEATURES = 512  # of a ResNet-18
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What all methods of a benchmark share."""
-
-    backbone: Callable[[int], nn.Module]  # from the number of splits of its batch normalisation
-    dataloader_knn: Any
-    knn_k: int
-    num_classes: int
-    batch_size: int
-    learning_rate: float  # at this batch size
-
-
-class Method(BenchmarkModule):
-    """Trained by SGD, and scored after each epoch by Lightly's kNN."""
-
-    num_splits = 0
-    warmup_epochs = 0
-
-    def __init__(self, setup):
-        super().__init__(setup.dataloader_knn, setup.num_classes, setup.knn_k)
-        self.batch_size, self.learning_rate = setup.batch_size, setup.learning_rate
-        self.backbone = setup.backbone(self.num_splits)
-
-    def forward(self, x):
-        return self.projection_head(self.backbone(x).flatten(start_dim=1))
-
-    def loss(self, *z):
-        """The criterion in float32: under autocast to bfloat16 its products would lose what it compares."""
-        with torch.autocast(self.device.type, enabled=False):
-            loss = self.criterion(*(z_.float() for z_ in z))
-        self.log("train_loss_ssl", loss)
-        return loss
-
-    def training_step(self, batch, batch_idx):
-        (x0, x1), _, _ = batch
-        return self.loss(self.forward(x0), self.forward(x1))
-
-    def validation_step(self, batch, batch_idx):
-        # As for the loss: the votes of neighbours depend on small differences.
-        with torch.autocast(self.device.type, enabled=False):
-            super().validation_step(batch, batch_idx)
-
-    def on_fit_start(self):
-        if self.device.type == "cuda":
-            self.to(memory_format=torch.channels_last)
-
-    def make_optimizer(self, params):
-        return torch.optim.SGD(params, lr=self.learning_rate, momentum=0.9, weight_decay=5e-4)
-
-    def configure_optimizers(self):
-        optim = self.make_optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
-        epochs = self.trainer.max_epochs
-        if not self.warmup_epochs:
-            return [optim], [torch.optim.lr_scheduler.CosineAnnealingLR(optim, epochs)]
-        # No more than a tenth, so that a short run is not warm-up alone.
-        warmup = min(self.warmup_epochs, epochs // 10)
-        return [optim], [CosineWarmupScheduler(optim, warmup, epochs)]
-
-    # The best accuracy is an attribute, which a checkpoint does not hold.
-    def on_save_checkpoint(self, checkpoint):
-        checkpoint["max_accuracy"] = self.max_accuracy
-
-    def on_load_checkpoint(self, checkpoint):
-        self.max_accuracy = checkpoint["max_accuracy"]
-
-
-class MomentumMethod(Method):
-    """With a target network that follows the backbone and the projection head."""
-
-    def make_target(self):
-        self.backbone_momentum = copy.deepcopy(self.backbone)
-        self.projection_head_momentum = copy.deepcopy(self.projection_head)
-        utils.deactivate_requires_grad(self.backbone_momentum)
-        utils.deactivate_requires_grad(self.projection_head_momentum)
-
-    def update_target(self, momentum):
-        utils.update_momentum(self.backbone, self.backbone_momentum, m=momentum)
-        utils.update_momentum(self.projection_head, self.projection_head_momentum, m=momentum)
-
-    @torch.no_grad()
-    def forward_momentum(self, x):
-        return self.projection_head_momentum(self.backbone_momentum(x).flatten(start_dim=1))
-
 
 class IMSVDModel(Method):
-    """Projector, bins, learning rate and warm-up of the paper (arXiv 2501.03469) for CIFAR-10."""
+    """Projector, bins, learning rate and warm-up of the paper (arXiv 2501.03469) for CIFAR-10.
+
+    ``output_dim`` is the number of logits, and ``loss`` are settings of the IMSVDLoss.
+    """
 
     warmup_epochs = 10
+    any_number_of_views = True
 
-    def __init__(self, setup):
+    def __init__(self, setup, output_dim=1024, num_bins=32, **loss):
         super().__init__(setup)
-        self.projection_head = IMSVDProjectionHead(FEATURES, 1024, 1024, num_layers=3)
-        self.criterion = IMSVDLoss(num_bins=32)
+        self.projection_head = IMSVDProjectionHead(setup.features, 1024, output_dim, num_layers=3)
+        self.criterion = IMSVDLoss(num_bins=num_bins, **loss)
 
     def make_optimizer(self, params):
         return torch.optim.SGD(params, lr=0.1 * self.batch_size / 256, momentum=0.9, weight_decay=5e-4)
 
 
 class SSLHSICModel(MomentumMethod):
-    """With a target network whose momentum climbs from 0.99 to 1 (arXiv 2106.08320); heads of Lightly's BYOL."""
+    """With a target network whose momentum climbs from 0.99 to 1 (arXiv 2106.08320); heads of Lightly's BYOL.
 
-    def __init__(self, setup, hidden_dim):
+    ``momentum`` is where it starts, and ``loss`` are settings of the HSICLoss.
+    """
+
+    any_number_of_views = True
+
+    def __init__(self, setup, hidden_dim, momentum=0.99, **loss):
         super().__init__(setup)
-        self.projection_head = HSICProjectionHead(FEATURES, hidden_dim, 256)
+        self.momentum = momentum
+        self.projection_head = HSICProjectionHead(setup.features, hidden_dim, 256)
         self.prediction_head = HSICPredictionHead(256, hidden_dim, 256)
         self.make_target()
-        self.criterion = HSICLoss()
+        self.criterion = HSICLoss(**loss)
 
     def training_step(self, batch, batch_idx):
         steps = int(self.trainer.estimated_stepping_batches)
-        self.update_target(cosine_schedule(self.global_step, steps, start_value=0.99, end_value=1.0))
-        (x0, x1), _, _ = batch
-        predictions = (self.prediction_head(self.forward(x)) for x in (x0, x1))
-        return self.loss(*predictions, self.forward_momentum(x0), self.forward_momentum(x1))
+        self.update_target(cosine_schedule(self.global_step, steps, start_value=self.momentum, end_value=1.0))
+        views, _, _ = batch
+        predictions = [self.prediction_head(self.forward(x)) for x in views]
+        return self.loss(*predictions, *(self.forward_momentum(x) for x in views))
+
+
+class SSLHSICNoTargetModel(Method):
+    """Without target network and predictor: the projections alone, normalized over the batch lest they collapse."""
+
+    any_number_of_views = True
+
+    def __init__(self, setup, hidden_dim, **loss):
+        super().__init__(setup)
+        self.projection_head = HSICProjectionHead(setup.features, hidden_dim, 256)
+        self.projection_head.layers.append(nn.BatchNorm1d(256, affine=False))
+        self.criterion = HSICLoss(**loss)
 
 
 class BarlowTwinsModel(Method):
@@ -145,7 +76,7 @@ class BarlowTwinsModel(Method):
 
     def __init__(self, setup, num_layers):
         super().__init__(setup)
-        widths = [FEATURES] + [2048] * (num_layers - 2)
+        widths = [setup.features] + [2048] * (num_layers - 2)
         hidden = [(width, 2048, nn.BatchNorm1d(2048), nn.ReLU(inplace=True)) for width in widths]
         self.projection_head = heads.ProjectionHead([*hidden, (2048, 2048, None, None)])
         self.criterion = BarlowTwinsLoss()
@@ -156,7 +87,7 @@ class VICRegModel(Method):
 
     def __init__(self, setup):
         super().__init__(setup)
-        self.projection_head = heads.BarlowTwinsProjectionHead(FEATURES, 2048, 2048)
+        self.projection_head = heads.BarlowTwinsProjectionHead(setup.features, 2048, 2048)
         self.criterion = VICRegLoss()
 
     @property
@@ -172,7 +103,7 @@ class SimCLRModel(Method):
 
     def __init__(self, setup):
         super().__init__(setup)
-        self.projection_head = heads.SimCLRProjectionHead(FEATURES, FEATURES, 128)
+        self.projection_head = heads.SimCLRProjectionHead(setup.features, 512, 128)
         self.criterion = NTXentLoss()
 
 
@@ -181,7 +112,7 @@ class BYOLModel(MomentumMethod):
 
     def __init__(self, setup, hidden_dim):
         super().__init__(setup)
-        self.projection_head = heads.BYOLProjectionHead(FEATURES, hidden_dim, 256)
+        self.projection_head = heads.BYOLProjectionHead(setup.features, hidden_dim, 256)
         self.prediction_head = heads.BYOLPredictionHead(256, hidden_dim, 256)
         self.make_target()
         similarity = NegativeCosineSimilarity()
@@ -201,7 +132,7 @@ class MocoModel(MomentumMethod):
 
     def __init__(self, setup, hidden_dim):
         super().__init__(setup)
-        self.projection_head = heads.MoCoProjectionHead(FEATURES, hidden_dim, 128)
+        self.projection_head = heads.MoCoProjectionHead(setup.features, hidden_dim, 128)
         self.make_target()
         # Lightly's note: a bank of 4096 changes too quickly at a batch size of 512.
         bank = 8192 if setup.batch_size >= 512 else 4096
@@ -209,7 +140,8 @@ class MocoModel(MomentumMethod):
 
     def training_step(self, batch, batch_idx):
         self.update_target(0.99)
-        (x0, x1), _, _ = batch
+        # Lightly's split batch normalisation takes no channels-last images.
+        x0, x1 = (x.contiguous() for x in batch[0])
 
         def step(x0_, x1_):
             x1_, shuffle = utils.batch_shuffle(x1_)

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from benchmark_method import Method, Setup
 from lightning_fabric.utilities.warnings import PossibleUserWarning
 from loaders import device_loaders, worker_loaders
-from methods import Method, Setup
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException

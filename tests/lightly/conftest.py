@@ -1,12 +1,16 @@
 """Small data and networks, so that the LightningModules and the examples train in seconds on the CPU."""
 
 import hashlib
+import io
 import pickle
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -22,6 +26,7 @@ from imsvd_plugins.lightly import (
 
 BATCH, IMAGES, CLASSES = 8, 32, 10
 CIFAR10_FILES, IMAGES_A_FILE = 5, 8
+BENCHMARKS = Path(__file__).parents[2] / "lightly_examples" / "benchmarks"
 
 
 def _backbone():
@@ -168,3 +173,31 @@ def check_checkpoint():
             assert not torch.equal(state["backbone.0.weight"], state["backbone_momentum.0.weight"])
 
     return check
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """The scripts' folder, to import from as a script does."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    yield BENCHMARKS
+    for file in BENCHMARKS.glob("*.py"):
+        sys.modules.pop(file.stem, None)
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """A packed file of images whose colour tells their class."""
+    generator = np.random.default_rng(0)
+    content = {"classes": np.array([str(label) for label in range(10)])}
+    for split, count in (("train", 64), ("test", 33)):
+        labels, files = np.arange(count) % 10, []
+        for label in labels:
+            file = io.BytesIO()
+            pixels = generator.integers(0, 30, (32, 32, 3)) + 20 * label
+            Image.fromarray(pixels.astype(np.uint8)).save(file, "JPEG")
+            files.append(file.getvalue())
+        content[f"{split}_jpeg"] = np.frombuffer(b"".join(files), np.uint8)
+        content[f"{split}_offsets"] = np.cumsum([0, *map(len, files)])
+        content[f"{split}_labels"] = labels
+    np.savez(tmp_path / "packed.npz", **content)
+    return tmp_path / "packed.npz"

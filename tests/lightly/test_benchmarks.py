@@ -1,11 +1,9 @@
 """The benchmark scripts with their own methods, on a few small images and with a small backbone."""
 
-import io
 import json
 import runpy
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,18 +11,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-FOLDER = Path(__file__).parents[2] / "lightly_examples" / "benchmarks"
 METHODS = ["imsvd", "ssl_hsic", "barlowtwins", "vicreg", "simclr", "byol", "moco"]
-IMAGES, BATCH = 64, 32
-
-
-@pytest.fixture
-def benchmarks(monkeypatch):
-    """The scripts' folder, to import from as a script does."""
-    monkeypatch.syspath_prepend(FOLDER)
-    yield FOLDER
-    for file in FOLDER.glob("*.py"):
-        sys.modules.pop(file.stem, None)
+IMAGES, BATCH = 64, 32  # the images are those of the fixture `packed`
 
 
 def small_backbone(num_splits):
@@ -37,25 +25,6 @@ def cifar10(benchmarks):
     import cifar10_benchmark
 
     return replace(cifar10_benchmark.CIFAR10, backbone=small_backbone)
-
-
-@pytest.fixture
-def packed(tmp_path):
-    """A packed file of images whose colour tells their class."""
-    generator = np.random.default_rng(0)
-    content = {"classes": np.array([str(label) for label in range(10)])}
-    for split, count in (("train", IMAGES), ("test", IMAGES // 2 + 1)):
-        labels, files = np.arange(count) % 10, []
-        for label in labels:
-            file = io.BytesIO()
-            pixels = generator.integers(0, 30, (32, 32, 3)) + 20 * label
-            Image.fromarray(pixels.astype(np.uint8)).save(file, "JPEG")
-            files.append(file.getvalue())
-        content[f"{split}_jpeg"] = np.frombuffer(b"".join(files), np.uint8)
-        content[f"{split}_offsets"] = np.cumsum([0, *map(len, files)])
-        content[f"{split}_labels"] = labels
-    np.savez(tmp_path / "packed.npz", **content)
-    return tmp_path / "packed.npz"
 
 
 @pytest.fixture
@@ -75,8 +44,8 @@ def benchmark(cifar10, packed, tmp_path):
 
 @pytest.mark.parametrize("script", ["cifar10", "imagenette"])
 def test_every_method_of_both_scripts_is_a_benchmark_module(benchmarks, script):
+    from benchmark_method import Setup
     from lightly.utils.benchmarking import BenchmarkModule
-    from methods import Setup
 
     benchmark = vars(__import__(f"{script}_benchmark"))[script.upper()]
     assert list(benchmark.methods) == METHODS

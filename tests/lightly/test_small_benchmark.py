@@ -1,0 +1,415 @@
+"""The small protocol and its search, on a few small images with the real methods and backbone."""
+
+import hashlib
+import json
+import math
+import random
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+
+import numpy as np
+import optuna
+import pytest
+
+pytest.importorskip("lightly", minversion="1.6", reason="the newest methods are Lightly 1.6's")
+
+INDICES = list(range(16)), list(range(16, 48))  # validation and training
+BATCH = 16
+METHODS = [
+    *("random", "imsvd_k16", "imsvd_k32", "imsvd_k16_views4", "ssl_hsic", "ssl_hsic_no_target", "simclr", "byol"),
+    *("moco", "barlowtwins", "vicreg", "visreg", "lejepa", "frossl", "mmcr"),
+]
+
+
+@pytest.fixture
+def make_loaders(benchmarks, packed):
+    """Loaders of a few images for a number of views."""
+    import small_protocol
+    from cifar10_benchmark import open_data
+
+    return lambda views=2: small_protocol.make_loaders(open_data(packed), "validation", INDICES, BATCH, views)
+
+
+@pytest.fixture
+def without_test_images(packed):
+    """The packed file without its test images."""
+    with np.load(packed) as file:
+        content = {key: file[key] for key in file.files if not key.startswith("test")}
+    np.savez(packed, **content)
+    return packed
+
+
+@pytest.fixture
+def benchmark(benchmarks, packed, tmp_path, monkeypatch):
+    """Runs the command of the table on a few images and in this process; returns the work folder."""
+    import small_benchmark
+
+    monkeypatch.setattr(small_benchmark, "split_indices", lambda: INDICES)
+    monkeypatch.setattr(small_benchmark, "ProcessPoolExecutor", lambda workers, context: ThreadPoolExecutor(workers))
+
+    def run(*words):
+        options = ["--data", packed, "--batch-size", BATCH, "--work-dir", tmp_path / "work", "--epochs", 1, *words]
+        small_benchmark.main([str(word) for word in options])
+        return tmp_path / "work"
+
+    return run
+
+
+def test_indices_are_disjoint_and_never_change(benchmarks):
+    from small_protocol import split_indices
+
+    validation, training = split_indices()
+    assert (len(validation), len(training)) == (5_000, 10_000)
+    assert len({*validation, *training}) == 15_000
+    assert max(*validation, *training) < 50_000
+    checksum = hashlib.sha256(np.array([*validation, *training], dtype="<i8").tobytes()).hexdigest()
+    assert checksum == "57349139b89e44a225018f87a735d3e3362e8cffe4742dc1397fe39a81fb82d9"
+
+
+def test_every_method_is_searched(benchmarks):
+    from small_protocol import ENTRIES
+    from small_search import METHODS as SEARCHED
+
+    assert list(ENTRIES) == METHODS
+    assert sorted(SEARCHED) == sorted(set(METHODS) - {"random"})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_steps_of_every_method_give_a_finite_result(make_loaders, method):
+    from small_protocol import ENTRIES, Run, train
+
+    entry = ENTRIES[method]
+    run = Run(method, entry.learning_rate, entry.weight_decay, entry.views, epochs=1, batch_size=BATCH)
+    result = json.loads(json.dumps(train(run, make_loaders(entry.views))))
+    assert Run(**result["run"]) == run
+    assert set(result["metrics"]) == {"knn20", "knn200", "linear", "linear_1pct"}
+    assert all(0 <= value <= 1 for value in result["metrics"].values())
+    assert all(math.isfinite(value) for value in result["cost"].values())
+    assert (result["cost"]["seconds_per_step"] > 0) == entry.trained
+    assert result["environment"]["torch"]
+
+
+def test_the_same_seed_gives_the_same_metrics_and_another_seed_others(make_loaders):
+    from small_protocol import Run, train
+
+    loaders = make_loaders()
+    runs = [Run("simclr", 0.12, 5e-4, epochs=2, batch_size=BATCH, seed=seed) for seed in (0, 0, 1)]
+    weights = []
+    for run in runs:
+        losses = []
+        train(run, loaders, [record(losses)])
+        weights.append(losses)
+    assert weights[0] == weights[1] != weights[2]
+
+
+def record(losses):
+    from pytorch_lightning.callbacks import LambdaCallback
+
+    return LambdaCallback(
+        on_train_batch_end=lambda trainer, module, outputs, batch, index: losses.append(outputs["loss"].item())
+    )
+
+
+def test_learning_rate_warms_up_over_a_tenth_of_the_steps_and_falls_by_cosine(make_loaders):
+    from pytorch_lightning.callbacks import LambdaCallback
+    from small_protocol import Run, train
+
+    rates = []
+    spy = LambdaCallback(
+        on_train_batch_start=lambda trainer, *rest: rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+    )
+    train(Run("simclr", 0.8, 5e-4, epochs=10, batch_size=BATCH), make_loaders(), [spy])
+    highest = 0.8 * BATCH / 256
+    assert len(rates) == 20
+    assert rates[:2] == pytest.approx([highest / 2, highest])
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert rates[11] == pytest.approx(highest / 2, rel=0.1)
+    assert rates[-1] == pytest.approx(0.001 * highest, rel=1e-3)
+
+
+def test_probe_and_knn_score_what_can_be_told_apart(benchmarks):
+    import torch
+    from evaluation import few_label_accuracy, knn_accuracy, linear_accuracy
+
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(300) % 3
+    centres = torch.tensor([[0.0, 5.0], [5.0, 0.0], [-5.0, -5.0]])
+    # The second feature is on another scale, which a probe on standardized features does not mind.
+    features = (centres[labels] + torch.randn(300, 2, generator=generator)) * torch.tensor([1.0, 1e-4])
+    train, test = (features[:200], labels[:200]), (features[200:], labels[200:])
+    assert linear_accuracy(train, test) > 0.98
+    assert few_label_accuracy(train, test, 3) > 0.9
+    scaled = [(part * torch.tensor([1.0, 1e4]), target) for part, target in (train, test)]
+    assert knn_accuracy(*scaled, 3, 20) > 0.98
+
+
+def test_a_run_that_diverges_says_so(make_loaders):
+    from evaluation import DivergedError
+    from small_protocol import Run, train
+
+    with pytest.raises(DivergedError, match="The loss is nan"):
+        train(Run("byol", 1e30, 5e-4, epochs=3, batch_size=BATCH), make_loaders())
+
+
+def test_weights_that_grow_without_bound_behind_batch_normalization_have_diverged(make_loaders):
+    import torch
+    from evaluation import DivergedError, extract_features
+    from small_protocol import backbone
+
+    network = backbone(0)
+    with torch.no_grad():
+        network[0].weight.fill_(1e38)
+    with pytest.raises(DivergedError, match="The features are infinite or NaN"):
+        extract_features(network, make_loaders().test)
+
+
+def test_tuning_never_opens_the_test_images(benchmarks, without_test_images, tmp_path, monkeypatch, capsys):
+    """The whole search of two methods works with a file that holds no test images."""
+    import small_search
+
+    monkeypatch.setattr(small_search, "split_indices", lambda: INDICES)
+    options = ["--data", without_test_images, "--work-dir", tmp_path, "--batch-size", BATCH, "--epochs", 3]
+    options += ["--methods", "imsvd_k16"]
+    small_search.main([str(option) for option in options])
+    (trials,) = json.loads((tmp_path / "search.json").read_text()).values()
+    assert len(trials) == 8
+    complete = [trial for trial in trials if trial["state"] == "complete"]
+    for trial in complete:
+        assert trial["score"] == pytest.approx((trial["metrics"]["knn20"] + trial["metrics"]["linear"]) / 2)
+        assert list(trial["knn20_by_epoch"]) == ["1", "2"]
+    capsys.readouterr()
+    small_search.main(["--work-dir", str(tmp_path), "--show"])
+    output = capsys.readouterr().out
+    assert f"| {'imsvd_k16':<18} |    8/8 |" in output
+    assert output.count("x") >= 8
+
+
+def test_test_images_are_opened_for_the_table_alone(benchmarks, packed):
+    import small_protocol
+    from cifar10_benchmark import open_data
+
+    opened = []
+
+    def open_split(split, transform):
+        opened.append(split)
+        return open_data(packed)(split, transform)
+
+    validation = small_protocol.make_loaders(open_split, "validation", INDICES, BATCH, 2)
+    assert set(opened) == {"train"}
+    test = small_protocol.make_loaders(open_split, "test", INDICES, BATCH, 2)
+    assert opened.count("test") == 1
+    assert [len(loaders.test.images) for loaders in (validation, test)] == [16, 33]
+    assert [len(loaders.knn.images) for loaders in (validation, test)] == [32, 32]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_method_gets_eight_different_trials_around_its_best_rate(benchmarks, seed):
+    from small_search import next_parameters
+
+    draw, scores = random.Random(seed), {}
+    while (parameters := next_parameters(scores)) is not None:
+        assert parameters not in scores
+        assert -2 <= parameters[0] <= 2
+        scores[parameters] = draw.random()
+    assert len(scores) == 8
+    *rates, (first, less), (second, more) = scores
+    assert len({rate for rate, decay in rates}) == 6
+    assert first == second == max(rates, key=scores.get)[0]
+    assert (less, more) == (-1, 1)
+
+
+@pytest.mark.parametrize(
+    ("peak", "rates"),
+    [
+        (0.1, [0, 1, -1, 0.5, -0.5, 0.25]),
+        (0.9, [0, 1, -1, 1.5, 0.5, 0.75]),
+        (2.0, [0, 1, -1, 1.5, 0.5, 2]),
+        (-3.0, [0, 1, -1, -0.5, -1.5, -2]),
+    ],
+)
+def test_rates_close_in_on_the_best_or_follow_it_outwards(benchmarks, peak, rates):
+    from small_search import next_parameters
+
+    scores = {}
+    for _ in range(6):
+        rate, decay = next_parameters(scores)
+        scores[rate, decay] = -abs(rate - peak)
+    assert [rate for rate, _ in scores] == rates
+
+
+@pytest.fixture
+def fake_search(benchmarks, monkeypatch, tmp_path):
+    """A search whose trials cost nothing; returns what trained, as (method, decades of rate and weight decay)."""
+    import small_search
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    trained = []
+
+    def train(run, loaders, callbacks):
+        entry = small_search.ENTRIES[run.method]
+        decades = [run.learning_rate / entry.learning_rate, run.weight_decay / entry.weight_decay]
+        trained.append((run.method, *(round(math.log10(value), 2) for value in decades)))
+        if len(trained) == 4:
+            raise KeyboardInterrupt
+        if run.learning_rate > 1:
+            raise small_search.DivergedError("The loss is nan.")
+        metrics = {"knn20": 0.4, "linear": 0.5, "knn200": 0.4, "linear_1pct": 0.2}
+        return {"run": asdict(run), "metrics": metrics, "cost": {"peak_memory_bytes": 1, "cpu_seconds_per_step": 0.1}}
+
+    monkeypatch.setattr(small_search, "train", train)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+    def search(*methods):
+        # A storage of its own each time, as a new process has.
+        storage = JournalStorage(JournalFileBackend(str(tmp_path / "search.journal")))
+        small_search.search(storage, methods, lambda views: None, 3, BATCH, lambda: None)
+        return storage
+
+    search.trained = trained
+    return search
+
+
+def test_an_interrupted_search_goes_on_and_repeats_no_finished_trial(fake_search):
+    import small_search
+
+    with pytest.raises(KeyboardInterrupt):
+        fake_search("simclr", "imsvd_k32")
+    assert fake_search.trained[:4] == [
+        ("imsvd_k32", 0, 0),
+        ("simclr", 0, 0),
+        ("imsvd_k32", 1, 0),
+        ("simclr", 1, 0),  # interrupted
+    ]
+    storage = fake_search("simclr", "imsvd_k32")
+    assert fake_search.trained[4] == ("simclr", 1, 0)
+    del fake_search.trained[3]
+    assert len(fake_search.trained) == len(set(fake_search.trained)) == 16
+    summary = small_search.summarize(storage)
+    assert {method: len(trials) for method, trials in summary.items()} == {"imsvd_k32": 8, "simclr": 8}
+    assert [trial["state"] for trial in summary["simclr"][:2]] == ["complete", "diverged"]
+    assert fake_search("simclr", "imsvd_k32")
+    assert len(fake_search.trained) == 16
+
+
+def test_a_trial_that_was_killed_is_repeated(fake_search, tmp_path):
+    import small_search
+
+    fake_search.trained.extend([None] * 4)  # no interruption
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    journal = JournalStorage(JournalFileBackend(str(tmp_path / "search.journal")))
+    study = small_search.open_study(journal, "simclr", 3)
+    study.enqueue_trial({"log10_rate": 0.0, "log10_weight_decay": 0.0})
+    study.ask()  # and the process ends
+    fake_search("simclr")
+    assert fake_search.trained[4:].count(("simclr", 0, 0)) == 1
+    assert len(fake_search.trained[4:]) == 8
+
+
+def test_runs_leave_a_file_each_and_a_table_with_paired_differences(benchmark, capsys):
+    folder = benchmark("--methods", "simclr", "random", "--seeds", 0, 1, "--evaluate-on", "validation")
+    output = capsys.readouterr().out
+    files = sorted(str(file.relative_to(folder)) for file in folder.glob("*/*.json"))
+    assert files == [f"{method}/seed{seed}.json" for method in ("random", "simclr") for seed in (0, 1)]
+    results = {file: json.loads((folder / file).read_text()) for file in files}
+    assert all(result["settings"]["evaluate_on"] == "validation" for result in results.values())
+    values = [results[f"simclr/seed{seed}.json"]["metrics"]["linear"] for seed in (0, 1)]
+    others = [results[f"random/seed{seed}.json"]["metrics"]["linear"] for seed in (0, 1)]
+    differences = np.subtract(others, values)
+    assert f"| {np.mean(values):.3f} +- {np.std(values, ddof=1):.3f} |" in output
+    assert f"Linear {differences.mean():+.3f} +- {differences.std(ddof=1):.3f}" in output
+    # Nothing is trained again.
+    benchmark("--methods", "simclr", "--seeds", 0, 1, "--evaluate-on", "validation")
+    assert "simclr, seed 1: finished before" in capsys.readouterr().out
+
+
+def test_settings_make_a_row_of_their_own(benchmark, capsys):
+    folder = benchmark("--methods", "imsvd_k16", "--views", 3, "--set", "num_bins=8", "temperature=0.5")
+    run = json.loads((folder / "imsvd_k16,views=3,num_bins=8,temperature=0.5" / "seed0.json").read_text())["run"]
+    assert (run["views"], run["settings"]) == (3, {"num_bins": 8, "temperature": 0.5})
+    assert "| imsvd_k16 views=3 num_bins=8 temperature=0.5 |" in capsys.readouterr().out
+
+
+def test_tuned_rates_are_the_best_trials(benchmark, tmp_path):
+    trial = {"state": "complete", "weight_decay": 1e-3}
+    trials = [
+        {**trial, "learning_rate": 0.5, "score": 0.3},
+        {**trial, "learning_rate": 2.0, "score": 0.4},
+        {"state": "pruned", "learning_rate": 9.0, "weight_decay": 1e-3, "score": None},
+    ]
+    (tmp_path / "search.json").write_text(json.dumps({"simclr": trials}))
+    folder = benchmark("--methods", "simclr", "random", "--tuned", tmp_path / "search.json")
+    run = json.loads((folder / "simclr" / "seed0.json").read_text())["run"]
+    assert (run["learning_rate"], run["weight_decay"]) == (2.0, 1e-3)
+
+
+def test_a_diverged_run_is_kept_as_such(benchmark, capsys):
+    folder = benchmark("--methods", "byol", "--learning-rate", 1e30, "--epochs", 3)
+    assert "The loss is nan" in json.loads((folder / "byol" / "seed0.json").read_text())["diverged"]
+    assert "diverged with 1 of the seeds" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--views", 4], "--views or --set does not fit simclr: simclr takes two views, got 4."),
+        (["--set", "num_bins=8"], "--views or --set does not fit simclr: "),
+        (["--set", "num_bins"], "argument --set: must be KEY=VALUE, got 'num_bins'"),
+        (["--learning-rate", -1], "argument --learning-rate: must be a number > 0, got '-1'"),
+        (["--evaluate-on", "train"], "argument --evaluate-on: invalid choice: 'train'"),
+    ],
+)
+def test_wrong_options_are_refused_and_leave_no_folder(benchmark, tmp_path, capsys, words, message):
+    with pytest.raises(SystemExit, match="2"):
+        benchmark("--methods", "simclr", *words)
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "work").exists()
+
+
+def test_results_of_other_settings_are_never_mixed(benchmark, capsys):
+    benchmark("--methods", "random")
+    for words in (["--evaluate-on", "validation"], ["--learning-rate", 1]):
+        with pytest.raises(SystemExit, match="2"):
+            benchmark("--methods", "random", *words)
+        assert "take another" in capsys.readouterr().err
+
+
+def test_a_file_of_too_few_images_is_refused(benchmarks, packed):
+    from cifar10_benchmark import open_data
+    from small_protocol import make_loaders, split_indices
+
+    with pytest.raises(ValueError, match="50000 training images, got 64"):
+        make_loaders(open_data(packed), "validation", split_indices(), BATCH, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [([], "--data is needed to search."), (["--show"], "holds no search.journal: no search has begun there.")],
+)
+def test_search_without_data_or_trials_says_so(benchmarks, tmp_path, capsys, words, message):
+    import small_search
+
+    with pytest.raises(SystemExit, match="2"):
+        small_search.main(["--work-dir", str(tmp_path), *words])
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_command_measures_each_run_in_a_process_of_its_own(benchmarks, packed, tmp_path):
+    """With as many images as CIFAR-10 has, all of them the same."""
+    with np.load(packed) as file:
+        content = dict(file)
+    size = content["train_offsets"][1]
+    content["train_jpeg"] = np.tile(content["train_jpeg"][:size], 50_000)
+    content["train_offsets"] = size * np.arange(50_001)
+    content["train_labels"] = np.arange(50_000) % 10
+    np.savez(packed, **content)
+    words = ["--data", packed, "--methods", "random", "--work-dir", tmp_path / "work"]
+    command = [sys.executable, benchmarks / "small_benchmark.py", *words]
+    subprocess.run([str(word) for word in command], check=True, capture_output=True)
+    result = json.loads((tmp_path / "work" / "random" / "seed0.json").read_text())
+    assert result["cost"]["peak_memory_bytes"] > 100 * 1024**2
