@@ -6,10 +6,16 @@ from collections.abc import Sequence
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print aligned columns, without those that are empty but for their heading."""
-    columns = [column for column in zip(*rows, strict=True) if any(map(str.strip, column[1:]))]
+    shown = [[printable(cell) for cell in row] for row in rows]
+    columns = [column for column in zip(*shown, strict=True) if any(map(str.strip, column[1:]))]
     widths = [max(map(len, column)) for column in columns]
     for row in zip(*columns, strict=True):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def printable(text: str) -> str:
+    """The text with its control characters, which would command the terminal, spelt out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def positive(text: str) -> int:

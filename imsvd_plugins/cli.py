@@ -126,7 +126,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Show what can be used by name: what is built in and what other installed packages add.",
     )
     listing.add_argument("kind", nargs="?", choices=plugins.KINDS, help="only this kind")
-    listing.add_argument("--check", action="store_true", help="load each; exit with status 1 if one is broken")
+    listing.add_argument(
+        "--check", action="store_true", help="load each, and make each kernel; status 1 if one is broken"
+    )
     listing.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -148,12 +150,14 @@ def _list(kind: str | None, *, check: bool, as_json: bool) -> int:
 def _status(plugin: plugins.Plugin) -> str:
     """What loading says, in one line: "ok", "needs imsvd_plugins[...]" or "broken: ..."."""
     try:
-        plugins.load(plugin.kind, plugin.name)
+        if plugin.kind == "kernels":
+            plugins.make_kernel(plugin.name)
+        else:
+            plugins.load(plugin.kind, plugin.name)
     except plugins.MissingHostError as error:
         return f"needs imsvd_plugins[{plugins.EXTRA_OF_HOST[error.name or '']}]"
     except plugins.PluginError as error:
-        cause = error.__cause__
-        reason = f"{type(cause).__name__}: {cause}" if cause else str(error)
+        reason = str(error) if error.__cause__ is None else plugins.describe(error.__cause__)
         return f"broken: {' '.join(reason.split())}"
     return "ok"
 

@@ -15,11 +15,18 @@ Example:
 import importlib
 import os
 import re
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, NamedTuple
+from importlib.metadata import EntryPoint, distributions
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from imsvd_plugins._terminal import printable
+
+if TYPE_CHECKING:
+    from imsvd_plugins.functional.kernels import Kernel
 
 KINDS = ("kernels", "losses", "heads", "transforms", "methods")
 # The hosts' modules and what installs them.
@@ -66,6 +73,7 @@ class MissingHostError(PluginError):
 
 # Made in this program, by (kind, name).
 _registered: dict[tuple[str, str], Callable[..., Any]] = {}
+_registering = Lock()
 
 
 def available(kind: str | None = None) -> list[Plugin]:
@@ -82,8 +90,9 @@ def available(kind: str | None = None) -> list[Plugin]:
     """
     if kind is not None:
         _check_kind(kind)
-    own = [Plugin(*key, value=_where(obj), distribution="") for key, obj in _registered.items()]
-    installed = [plugin for plugin in _installed() if (plugin.kind, plugin.name) not in _registered]
+    registered = _registered.copy()  # to which another thread may add meanwhile
+    own = [Plugin(*key, value=_where(obj), distribution="") for key, obj in registered.items()]
+    installed = [plugin for key, found in _installed().items() if key not in registered for plugin in found]
     return sorted(plugin for plugin in own + installed if kind in (None, plugin.kind))
 
 
@@ -105,7 +114,7 @@ def load(kind: str, name: str) -> Any:
     _check_kind(kind)
     if (kind, name) in _registered:
         return _registered[kind, name]
-    found = [plugin for plugin in _installed() if (plugin.kind, plugin.name) == (kind, name)]
+    found = _installed().get((kind, name), ())
     if not found:
         raise _unknown(f"name in {kind!r}", name, sorted({plugin.name for plugin in available(kind)}))
     if len(found) > 1:
@@ -117,6 +126,29 @@ def load(kind: str, name: str) -> Any:
 def create(kind: str, name: str, **kwargs: Any) -> Any:
     """Load a plug-in and call it with ``kwargs``; raises what :func:`load` raises and what the call raises."""
     return load(kind, name)(**kwargs)
+
+
+def make_kernel(name: str) -> "Kernel":
+    """Make a kernel of this name.
+
+    Raises:
+        ValueError: If there is no such name.
+        PluginError: If it cannot be loaded, or is not what a kernel must be: a class that is made without arguments,
+            with the interface of :class:`~imsvd_plugins.functional.kernels.Kernel`.
+    """
+    from imsvd_plugins.functional.kernels import Kernel  # noqa: PLC0415
+
+    make = load("kernels", name)
+    try:
+        kernel = make()
+    except Exception as error:
+        raise PluginError(f"kernels plug-in {name!r} cannot be made without arguments: {describe(error)}") from error
+    if not isinstance(kernel, Kernel):
+        raise PluginError(
+            f"kernels plug-in {name!r} must make an object with the interface of functional.kernels.Kernel, "
+            f"got an object of type {type(kernel).__name__}."
+        )
+    return kernel
 
 
 def register(kind: str, name: str, obj: Callable[..., Any], *, replace: bool = False) -> None:
@@ -135,10 +167,10 @@ def register(kind: str, name: str, obj: Callable[..., Any], *, replace: bool = F
     _check_kind(kind)
     if not callable(obj):
         raise TypeError(f"obj must be a class or another callable, got {obj!r} of type {type(obj).__name__}.")
-    taken = [plugin for plugin in available(kind) if plugin.name == name]
-    if taken and not replace:
-        raise ValueError(f"name {name!r} is taken in {kind!r} by {taken[0].value}; pass replace=True to replace it.")
-    _registered[kind, name] = obj
+    with _registering:
+        if not replace and (taken := [plugin.value for plugin in available(kind) if plugin.name == name]):
+            raise ValueError(f"name {name!r} is taken in {kind!r} by {taken[0]}; pass replace=True to replace it.")
+        _registered[kind, name] = obj
 
 
 def refresh() -> None:
@@ -148,47 +180,97 @@ def refresh() -> None:
 
 
 @lru_cache(maxsize=1)
-def _installed() -> tuple[Plugin, ...]:
+def _installed() -> dict[tuple[str, str], tuple[Plugin, ...]]:
+    """What the installed distributions declare, by kind and name: one plug-in or, disputed, several."""
     external = os.environ.get("IMSVD_PLUGINS_DISABLE_EXTERNAL", "0") in ("", "0")
-    everything = entry_points()
     declared: dict[tuple[str, str], dict[str, Plugin]] = {}
-    for kind in KINDS:
-        for entry in everything.select(group=f"imsvd_plugins.{kind}"):
-            if entry.dist is None or not (entry.dist.read_text("METADATA") or entry.dist.read_text("PKG-INFO")):
-                continue  # The remnant of an installation: pip does not count it as installed either.
-            project = re.sub(r"[-_.]+", "-", entry.dist.name).lower()
-            if external or project == _BUILT_IN:
-                plugin = Plugin(kind, entry.name, entry.value, f"{entry.dist.name} {entry.dist.version}")
-                # Of one distribution found twice the first counts, as it does for an import.
+    projects: set[str] = set()
+    for project, distribution, entries in _distributions():
+        # Of one distribution found twice the first counts, as it does for an import.
+        if project in projects or not (external or project == _BUILT_IN):
+            continue
+        projects.add(project)
+        for entry in entries:
+            package, _, kind = entry.group.rpartition(".")
+            if package == "imsvd_plugins" and kind in KINDS:
+                plugin = Plugin(kind, entry.name, entry.value, distribution)
                 declared.setdefault((kind, entry.name), {}).setdefault(project, plugin)
-    plugins = []
-    for by_project in declared.values():
-        usable = [by_project[_BUILT_IN]] if _BUILT_IN in by_project else by_project.values()
-        for plugin in usable:
-            rivals = tuple(other.distribution for other in by_project.values() if other is not plugin)
-            plugins.append(plugin._replace(rivals=rivals))
-    return tuple(plugins)
+    return {key: _without_hidden(by_project) for key, by_project in declared.items()}
+
+
+def _without_hidden(by_project: dict[str, Plugin]) -> tuple[Plugin, ...]:
+    """Those of one name that count, each with its rivals: a built-in hides the others."""
+    usable = [by_project[_BUILT_IN]] if _BUILT_IN in by_project else by_project.values()
+    return tuple(
+        plugin._replace(rivals=tuple(other.distribution for other in by_project.values() if other is not plugin))
+        for plugin in usable
+    )
+
+
+def _distributions() -> Iterator[tuple[str, str, Iterable[EntryPoint]]]:
+    """Of each installed distribution its normalized name, its name and version, and its entry points.
+
+    Another's broken metadata must not keep this package's own plug-ins from being found, so that each distribution is
+    read by itself.
+    """
+    for index, found in enumerate(distributions()):
+        try:
+            metadata = found.read_text("METADATA") or found.read_text("PKG-INFO")
+        except UnicodeDecodeError:
+            metadata = "unreadable"
+        if not metadata:
+            continue  # The remnant of an installation: pip does not count it as installed either.
+        # Of thousands of distributions a parser of mails would take seconds.
+        headers = dict(re.findall(r"^(Name|Version):[ \t]*(.*?)\s*$", metadata.partition("\n\n")[0], re.MULTILINE))
+        if name := headers.get("Name"):
+            project, label = re.sub(r"[-_.]+", "-", name).lower(), f"{name} {headers.get('Version', '')}".strip()
+        else:
+            project, label = f"unnamed {index}", f"unnamed distribution in {found.locate_file('')}"
+        try:
+            mentioned = "imsvd_plugins." in (found.read_text("entry_points.txt") or "")
+            entries: Iterable[EntryPoint] = found.entry_points if mentioned else ()
+        except Exception as error:
+            warnings.warn(f"plug-ins of {label!r} are passed over: {describe(error)}", stacklevel=2)
+            entries = ()
+        yield project, label, entries
 
 
 def _import(plugin: Plugin) -> Any:
+    where = printable(f"({plugin.value}) of {plugin.distribution}")
+    what = f"{plugin.kind} plug-in {plugin.name!r} {where}"
     try:
-        return EntryPoint(plugin.name, plugin.value, f"imsvd_plugins.{plugin.kind}").load()
-    except (Exception, SystemExit) as error:  # SystemExit: the module is a script.
-        what = f"{plugin.kind} plug-in {plugin.name!r} ({plugin.value}) of {plugin.distribution}"
+        found = EntryPoint(plugin.name, plugin.value, f"imsvd_plugins.{plugin.kind}").load()
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:  # SystemExit, for one: the module is a script.
         host = _missing_host(error)
         if host is None:
-            raise PluginError(f"{what} cannot be loaded: {type(error).__name__}: {error}") from error
+            raise PluginError(f"{what} cannot be loaded: {printable(describe(error))}") from error
         message = f"{what} needs {host}, which is not installed: pip install 'imsvd_plugins[{EXTRA_OF_HOST[host]}]'"
         raise MissingHostError(message, name=host) from error
+    if not callable(found):
+        raise PluginError(f"{what} must be a class, got an object of type {type(found).__name__}.")
+    return found
 
 
 def _missing_host(error: BaseException | None) -> str | None:
     """The host's module whose absence led to this error, if that is what did."""
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # a chain can be made to bite its tail
         if isinstance(error, ModuleNotFoundError) and error.name in EXTRA_OF_HOST:
             return error.name
-        error = error.__cause__ or error.__context__
+        seen.add(id(error))
+        error = error.__context__ if error.__cause__ is None else error.__cause__
     return None
+
+
+def describe(error: BaseException) -> str:
+    """An error's class and message, whatever its message does."""
+    try:
+        message = str(error)
+    except Exception as second:
+        message = f"(its message raises {type(second).__name__})"
+    return f"{type(error).__name__}: {message}"
 
 
 def _where(obj: Callable[..., Any]) -> str:

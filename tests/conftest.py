@@ -5,15 +5,18 @@ import multiprocessing
 import pickle
 import re
 import runpy
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+
+from imsvd_plugins import plugins
 
 HERE = Path(__file__).parent
 PATIENCE = 120.0  # seconds after which ranks count as hanging
@@ -106,3 +109,22 @@ def write_distribution(tmp_path: Path) -> Callable[..., Path]:
         return site
 
     return write
+
+
+@pytest.fixture
+def install(write_distribution: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Installs a distribution in this process, for the length of the test."""
+    installed = []
+
+    def install(*args: Any, **modules: str) -> Path:
+        site = write_distribution(*args, **modules)
+        monkeypatch.syspath_prepend(site)
+        plugins.refresh()
+        installed.extend(modules)
+        return site
+
+    yield install
+    monkeypatch.undo()
+    plugins.refresh()
+    for name in installed:
+        sys.modules.pop(name, None)

@@ -8,9 +8,25 @@ from typing import Any
 
 import pytest
 
-from imsvd_plugins import __version__, cli
+from imsvd_plugins import __version__, cli, plugins
 
-BROKEN = {"kernels": {"bad": "acme:Absent", "worse": "acme_script:X"}}
+BROKEN = {
+    "kernels": {
+        "bad": "acme:Absent",
+        "worse": "acme_script:X",
+        "end": "acme_end:X",
+        "mute": "acme_mute:X",
+        "three": "acme:three",
+        "nothing": "acme:nothing",
+        "wants": "acme:Wants",
+    }
+}
+CODE = {
+    "acme": "print('hello')\nthree = 3\nnothing = None\nclass Wants:\n    def __init__(self, width): ...\n",
+    "acme_script": "raise SystemExit('first\\nsecond')",
+    "acme_end": "raise type('End', (BaseException,), {})('of all')",
+    "acme_mute": "raise type('Mute', (Exception,), {'__str__': lambda self: 1 / 0})",
+}
 
 
 @pytest.fixture
@@ -91,15 +107,15 @@ def test_list_in_a_fresh_process_does_not_import_torch() -> None:
 
 def test_check_finds_all_built_ins_in_order(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["list", "--check", "--json"]) == 0
-    plugins = json.loads(capsys.readouterr().out)
-    assert len(plugins) >= 17
-    assert {plugin["status"] for plugin in plugins} == {"ok"}
+    listed = json.loads(capsys.readouterr().out)
+    assert len(listed) >= 17
+    assert {plugin["status"] for plugin in listed} == {"ok"}
 
 
 def test_check_marks_the_broken_and_goes_on(
     command: Callable[..., subprocess.CompletedProcess[str]], write_distribution: Callable[..., Path]
 ) -> None:
-    site = write_distribution("acme", BROKEN, acme="print('hello')", acme_script="raise SystemExit('first\\nsecond')")
+    site = write_distribution("acme", BROKEN, **CODE)
     result = command("list", "kernels", "--check", "--json", sites=(site,))
     assert result.returncode == 1
     # What plug-ins print is kept out of the output.
@@ -112,6 +128,12 @@ def test_check_marks_the_broken_and_goes_on(
         "linear": "ok",
         "bad": "broken: AttributeError: module 'acme' has no attribute 'Absent'",
         "worse": "broken: SystemExit: first second",
+        "end": "broken: End: of all",
+        "mute": "broken: Mute: (its message raises ZeroDivisionError)",
+        "three": "broken: kernels plug-in 'three' (acme:three) of acme 1.0 must be a class, got an object of type int.",
+        "nothing": "broken: kernels plug-in 'nothing' (acme:nothing) of acme 1.0 must be a class, "
+        "got an object of type NoneType.",
+        "wants": "broken: TypeError: Wants.__init__() missing 1 required positional argument: 'width'",
     }
     assert command("list", "kernels", sites=(site,)).returncode == 0
 
@@ -129,6 +151,19 @@ def test_check_marks_a_disputed_name_and_shows_what_a_built_in_hides(
     (imq,) = (line for line in result.stdout.splitlines() if " imq " in line)
     assert "acme 1.0" in imq
     assert imq.endswith("ok")
+
+
+def test_names_cannot_command_the_terminal(install: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """An escape sequence could hide a line, or make it look like another."""
+    hidden = "\x1b[2K\x1b[1A"
+    install("acme", {"kernels": {f"{hidden}red": f"acme:{hidden}"}}, acme=f"raise ValueError('{hidden}')")
+    assert cli.main(["list", "kernels", "--check"]) == 1
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "\\x1b[2K\\x1b[1Ared" in shown
+    with pytest.raises(plugins.PluginError) as caught:
+        plugins.load("kernels", f"{hidden}red")
+    assert "\x1b" not in str(caught.value)
 
 
 def test_an_absent_host_is_no_fault() -> None:

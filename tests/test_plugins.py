@@ -1,8 +1,9 @@
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,25 +13,6 @@ from imsvd_plugins.losses import HSICLoss
 
 ROOT = Path(__file__).parents[1]
 KERNEL = "from imsvd_plugins.functional.kernels import GaussianKernel\n\n\nclass Mine(GaussianKernel): ...\n"
-
-
-@pytest.fixture
-def install(write_distribution: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
-    """Installs a distribution in this process, for the length of the test."""
-    installed = []
-
-    def install(*args: Any, **modules: str) -> Path:
-        site = write_distribution(*args, **modules)
-        monkeypatch.syspath_prepend(site)
-        plugins.refresh()
-        installed.extend(modules)
-        return site
-
-    yield install
-    monkeypatch.undo()
-    plugins.refresh()
-    for name in installed:
-        sys.modules.pop(name, None)
 
 
 @pytest.fixture
@@ -220,6 +202,76 @@ def test_what_is_installed_later_is_found_after_a_refresh(
     assert plugins.load("kernels", "late").__module__ == "late"
 
 
+def test_a_broken_plugin_cannot_end_the_program_or_hide_in_its_message(install: Callable[..., Path]) -> None:
+    """Neither an error that is no Exception, nor one whose message fails, nor one whose chain has no end."""
+    codes = {
+        "end": "class End(BaseException): ...\n\n\nraise End('of all')\n",
+        "mute": "class Mute(Exception):\n    def __str__(self): raise RuntimeError\n\n\nraise Mute\n",
+        "ring": "a, b = ValueError('a'), ValueError('b')\na.__cause__, b.__cause__ = b, a\nraise a\n",
+    }
+    modules = {f"acme_{name}": code for name, code in codes.items()}
+    install("acme", {"kernels": {name: f"acme_{name}:X" for name in codes}}, **modules)
+    messages = {"end": "End: of all", "mute": "Mute: .its message raises RuntimeError", "ring": "ValueError: a"}
+    for name, message in messages.items():
+        with pytest.raises(plugins.PluginError, match=message):
+            plugins.load("kernels", name)
+
+
+def test_ctrl_c_while_a_plugin_is_imported_is_the_users(install: Callable[..., Path]) -> None:
+    install("acme", {"kernels": {"slow": "acme:X"}}, acme="raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        plugins.load("kernels", "slow")
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("X = 3", "must be a class, got an object of type int"),
+        ("X = None", "must be a class, got an object of type NoneType"),
+        ("def X(): return 3", "Kernel, got an object of type int"),
+        (f"{KERNEL}\nclass X(Mine):\n    def __init__(self, width): ...", "without arguments: TypeError: .*'width'"),
+        (KERNEL.replace("Mine", "X").replace("(GaussianKernel)", ""), "Kernel, got an object of type X"),
+    ],
+)
+def test_what_is_no_kernel_says_what_a_kernel_must_be(install: Callable[..., Path], code: str, message: str) -> None:
+    install("acme", {"kernels": {"odd": "acme:X"}}, acme=code)
+    with pytest.raises(plugins.PluginError, match=rf"kernels plug-in 'odd' .*{message}"):
+        HSICLoss(kernel="odd")
+
+
+@pytest.mark.parametrize("metadata", [b"Metadata-Version: 2.1\nVersion: 1.0\n", b"Name: Acm\xe9\nVersion: 1.0\n"])
+def test_metadata_without_a_readable_name_breaks_nothing(install: Callable[..., Path], metadata: bytes) -> None:
+    site = install("acme", {"kernels": {"mine": "acme:Mine"}}, acme=KERNEL)
+    (site / "acme-1.0.dist-info" / "METADATA").write_bytes(metadata)
+    plugins.refresh()
+    assert isinstance(HSICLoss().kernel, InverseMultiquadricKernel)
+    (plugin,) = named("kernels", "mine")
+    assert plugin.distribution == f"unnamed distribution in {site}"
+    assert type(HSICLoss("mine").kernel).__name__ == "Mine"
+
+
+@pytest.mark.parametrize("entry_points", [b"[imsvd_plugins.kernels]\nno equals sign\n", b"[\xe9]\n"])
+def test_unreadable_entry_points_are_passed_over_with_a_warning(
+    install: Callable[..., Path], entry_points: bytes
+) -> None:
+    site = install("acme", {"kernels": {"mine": "acme:Mine"}}, acme=KERNEL)
+    (site / "acme-1.0.dist-info" / "entry_points.txt").write_bytes(entry_points)
+    plugins.refresh()
+    with pytest.warns(UserWarning, match=r"plug-ins of 'acme 1\.0' are passed over"):
+        assert isinstance(HSICLoss().kernel, InverseMultiquadricKernel)
+
+
+def test_thousands_of_plugins_are_found_and_loaded_in_a_moment(install: Callable[..., Path]) -> None:
+    """Work for each plug-in, not for each pair of them."""
+    install("acme", {"kernels": {f"mine{i}": "acme:Mine" for i in range(5000)}}, acme=KERNEL)
+    begin = time.process_time()
+    listed = plugins.available("kernels")
+    for plugin in listed:
+        plugins.load("kernels", plugin.name)
+    assert len(listed) > 5000
+    assert time.process_time() - begin < 2  # 0.2 s; a look at all of them for each takes minutes
+
+
 # --- Wrong names ------------------------------------------------------------------------------------------------------
 
 
@@ -280,3 +332,35 @@ def test_only_a_callable_of_a_known_kind_can_be_registered() -> None:
         plugins.register("kernels", "local", "Local")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="kind must be one of"):
         plugins.register("kernel", "local", Local)
+
+
+@pytest.mark.usefixtures("registry")
+def test_threads_may_register_and_list_at_once() -> None:
+    """Each name is given once, and no list is cut off by another thread's registration."""
+    errors: list[BaseException] = []
+    taken: list[int] = []
+
+    def work(thread: int) -> None:
+        try:
+            for index in range(50):
+                plugins.register("kernels", f"thread_{thread}_{index}", Local)
+                plugins.available("kernels")
+                try:
+                    plugins.register("kernels", f"contested_{index}", Local)
+                except ValueError:
+                    taken.append(index)
+        except BaseException as error:
+            errors.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(thread,)) for thread in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not errors
+    assert len(taken) == 3 * 50

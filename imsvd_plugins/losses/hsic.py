@@ -209,10 +209,9 @@ def _unit_vectors(z: Tensor) -> Tensor:
 def _resolve_kernel(kernel: str | Kernel) -> Kernel:
     if isinstance(kernel, str):
         try:
-            make = plugins.load("kernels", kernel)
+            return plugins.make_kernel(kernel)
         except ValueError as error:
             raise ValueError(f"kernel: {error}") from None
-        kernel = make()
     if not isinstance(kernel, Kernel):
         came = (
             f"the class {kernel.__name__}" if isinstance(kernel, type) else f"an object of type {type(kernel).__name__}"
