@@ -70,6 +70,18 @@ def batch_sizes(x: Tensor) -> list[int]:
     return [int(size) for size in sizes.tolist()]
 
 
+def all_gather_single(gathered: Tensor, x: Tensor) -> None:
+    """Torch's collective of this name, which was called ``all_gather_into_tensor`` before torch 2.14."""
+    gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+    gather(gathered, x)
+
+
+def reduce_scatter_single(own: Tensor, x: Tensor) -> None:
+    """Torch's collective of this name, which was called ``reduce_scatter_tensor`` before torch 2.14."""
+    reduce_scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
+    reduce_scatter(own, x)
+
+
 class _AllReduceSum(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -89,12 +101,12 @@ class _AllGather(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         gathered = x.new_empty((world_size() * len(x), *x.shape[1:]))
-        dist.all_gather_into_tensor(gathered, x.contiguous())
+        all_gather_single(gathered, x.contiguous())
         return gathered
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         own = grad.new_empty((len(grad) // world_size(), *grad.shape[1:]))
-        dist.reduce_scatter_tensor(own, grad.contiguous())
+        reduce_scatter_single(own, grad.contiguous())
         return own
