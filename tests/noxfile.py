@@ -16,7 +16,7 @@ import nox
 ROOT = Path(__file__).parent.parent
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 TORCH = ["2.6.0", "2.7.1", "2.8.0", "2.9.1", "2.10.0", "2.11.0", "2.12.1", "2.13.0", "2.14.1"]
-LIGHTLY = [("1.5.21", "2.6.0"), ("1.5.23", "2.6.1"), ("1.5.25", "2.6.4"), ("1.5.26", "2.6.5")]
+LIGHTLY = [("1.5.23", "2.6.0"), ("1.5.25", "2.6.1"), ("1.5.26", "2.6.5")]
 CURRENT = "newest"
 
 EXTRAS = nox.project.load_toml(ROOT / "pyproject.toml")["project"]["optional-dependencies"]
@@ -99,7 +99,7 @@ def lightly(session: nox.Session, lightly: str, lightning: str) -> None:
     """tests/lightly without OpenMMLab."""
     versions = pinned(**{"lightly": lightly, "pytorch-lightning": lightning})
     session.install("-e", f"{ROOT}[lightly,explain]", "scikit-learn>=1.4", "rich>=13", *TOOLS, *versions)
-    # Older versions of Lightly use what newer ones of torchvision are giving up.
+    # Older versions of Lightly use what torchvision is giving up.
     warnings = [] if lightly == CURRENT else ["-W", "default"]
     run_tests(session, "tests/lightly", "imsvd_plugins/lightly", *warnings)
 
