@@ -98,7 +98,7 @@ def core(session: nox.Session, torch: str) -> None:
 def lightly(session: nox.Session, lightly: str, lightning: str) -> None:
     """tests/lightly without OpenMMLab."""
     versions = pinned(**{"lightly": lightly, "pytorch-lightning": lightning})
-    session.install("-e", f"{ROOT}[lightly,explain]", "scikit-learn>=1.4", "rich>=13", *TOOLS, *versions)
+    session.install("-e", f"{ROOT}[lightly,digits]", *TOOLS, *versions)
     # Older versions of Lightly use what torchvision is giving up.
     warnings = [] if lightly == CURRENT else ["-W", "default"]
     run_tests(session, "tests/lightly", "imsvd_plugins/lightly", *warnings)
@@ -110,8 +110,8 @@ def lightly(session: nox.Session, lightly: str, lightning: str) -> None:
 )
 def openmmlab(session: nox.Session, family: str) -> None:
     """tests/openmmlab without Lightly, with OpenMMLab's own releases or with the maintained forks."""
-    extras = "openmmlab,mmcv-lite,explain" if family == "upstream" else "onedl,explain"
-    session.install("-e", f"{ROOT}[{extras}]", "scikit-learn>=1.4", *TOOLS)
+    extras = "openmmlab,mmcv-lite,digits" if family == "upstream" else "onedl,digits"
+    session.install("-e", f"{ROOT}[{extras}]", *TOOLS)
     run_tests(session, "tests/openmmlab")
 
 
@@ -138,7 +138,7 @@ def torch_alone(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11", venv_backend="virtualenv")
-@nox.parametrize("extras", ["openmmlab", "openmmlab,lightly,explain"])
+@nox.parametrize("extras", ["openmmlab", "openmmlab,lightly,digits"])
 def existing_mmcv(session: nox.Session, extras: str) -> None:
     """Installing the OpenMMLab part leaves an mmcv that is there already as it is."""
     session.run("python", "-c", WRITE_METADATA, "mmcv", "2.1.0", silent=True)
