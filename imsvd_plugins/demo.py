@@ -22,7 +22,7 @@ try:
     from sklearn.pipeline import Pipeline, make_pipeline
     from sklearn.preprocessing import StandardScaler
 except ImportError as error:
-    raise ImportError("the demo needs more packages: pip install 'imsvd_plugins[demo]'") from error
+    raise ImportError("the demo needs more packages: pip install 'imsvd_plugins[digits]'") from error
 
 from imsvd_plugins._demo_run import DemoRun
 from imsvd_plugins.digits import NUM_CLASSES, load_digits

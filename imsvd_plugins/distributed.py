@@ -145,6 +145,18 @@ def _host_group(group: ProcessGroup | None) -> ProcessGroup | None:
     return _host_groups[key]  # type: ignore[no-any-return]
 
 
+def all_gather_single(gathered: Tensor, x: Tensor, group: ProcessGroup | None = None) -> None:
+    """Torch's collective of this name, which was called ``all_gather_into_tensor`` before torch 2.14."""
+    gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+    gather(gathered, x, group=group)
+
+
+def reduce_scatter_single(own: Tensor, x: Tensor, group: ProcessGroup | None = None) -> None:
+    """Torch's collective of this name, which was called ``reduce_scatter_tensor`` before torch 2.14."""
+    reduce_scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
+    reduce_scatter(own, x, group=group)
+
+
 class _AllReduceSum(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: ProcessGroup | None) -> Tensor:
@@ -166,12 +178,12 @@ class _AllGather(Function):
     def forward(ctx: Any, x: Tensor, group: ProcessGroup | None) -> Tensor:
         ctx.group = group
         gathered = x.new_empty((world_size(group) * len(x), *x.shape[1:]))
-        dist.all_gather_into_tensor(gathered, x.contiguous(), group=group)
+        all_gather_single(gathered, x.contiguous(), group)
         return gathered
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         own = grad.new_empty((len(grad) // world_size(ctx.group), *grad.shape[1:]))
-        dist.reduce_scatter_tensor(own, grad.contiguous(), group=ctx.group)
+        reduce_scatter_single(own, grad.contiguous(), ctx.group)
         return own, None

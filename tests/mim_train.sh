@@ -10,7 +10,7 @@ environment=$(realpath -m "${1:-$(mktemp -d)/mim}")
 python3 -m venv "$environment"
 "$environment/bin/pip" install --quiet --upgrade pip
 # Not editable: mim looks for a package's folder beside its metadata.
-"$environment/bin/pip" install --quiet ".[openmmlab,mmcv-lite]" scikit-learn
+"$environment/bin/pip" install --quiet ".[openmmlab,mmcv-lite,digits]"
 # Without openxlab, which only the download of data sets needs.
 "$environment/bin/pip" install --quiet --no-deps openmim model-index
 "$environment/bin/pip" install --quiet click colorama ordered-set pandas requests rich tabulate

@@ -20,6 +20,7 @@ from imsvd_plugins.benchmark import runner
 from imsvd_plugins.benchmark.candidates import make_step, plain_imsvd
 from imsvd_plugins.benchmark.settings import LOSSES, Settings
 from imsvd_plugins.benchmark.traffic import Traffic
+from imsvd_plugins.distributed import all_gather_single, reduce_scatter_single
 
 CPU = torch.device("cpu")
 TINY = ["--samples", "8", "--dim", "24", "--bins", "4", "--features", "6", "--threads", "1"]
@@ -148,8 +149,8 @@ def _count_collectives(rank: int) -> dict[str, float]:
     x = torch.full((24,), float(rank))  # 96 bytes
     calls = {
         "all_reduce": lambda: dist.all_reduce(x.clone()),
-        "all_gather": lambda: dist.all_gather_into_tensor(torch.empty(48), x),
-        "reduce_scatter": lambda: dist.reduce_scatter_tensor(x.clone(), torch.ones(48)),
+        "all_gather": lambda: all_gather_single(torch.empty(48), x),
+        "reduce_scatter": lambda: reduce_scatter_single(x.clone(), torch.ones(48)),
         # Rank 0 keeps all but 12 numbers of its own, rank 1 as many.
         "all_to_all": lambda: dist.all_to_all_single(x.clone(), x, [12, 12], [12, 12]),
         "barrier": dist.barrier,

@@ -75,8 +75,8 @@ assert not ABSENT & {name.partition(".")[0] for name in sys.modules}
         ("from imsvd_plugins import plugins; plugins.load('heads', 'openmmlab_imsvd')", "imsvd_plugins[openmmlab]"),
         ("from imsvd_plugins import plugins; plugins.load('methods', 'lightly_imsvd')", "imsvd_plugins[lightly]"),
         ("from imsvd_plugins.cli import main; sys.exit(main(['train', 'x.py']))", "imsvd_plugins[openmmlab]"),
-        ("from imsvd_plugins.cli import main; sys.exit(main(['demo']))", "imsvd_plugins[demo]"),
-        ("from imsvd_plugins.digits import load_digits; load_digits('test')", "imsvd_plugins[demo]"),
+        ("from imsvd_plugins.cli import main; sys.exit(main(['demo']))", "imsvd_plugins[digits]"),
+        ("from imsvd_plugins.digits import load_digits; load_digits('test')", "imsvd_plugins[digits]"),
     ],
 )
 def test_an_absent_host_is_named_with_its_extra(what, extra):
@@ -132,7 +132,7 @@ def test_extras_install_one_family_of_openmmlab(wheel, python):
     assert {name for name in names_of(wheel, "onedl", python) if name.removeprefix("onedl-").startswith("mm")} == forks
 
 
-@pytest.mark.parametrize("extra", ["openmmlab", "lightly", "explain"])
+@pytest.mark.parametrize("extra", ["openmmlab", "lightly", "explain", "digits"])
 def test_extras_for_existing_environments_bring_no_mmcv(wheel, extra):
     """They would install it over the mmcv of mmdet's and mmseg's users."""
     assert not {name for name in names_of(wheel, extra, "3.11") if "mmcv" in name}

@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from imsvd_plugins.distributed import ProcessGroup
+from imsvd_plugins.distributed import ProcessGroup, all_gather_single, reduce_scatter_single
 from imsvd_plugins.functional.joint_entropy import JointEntropy, joint_entropy
 
 
@@ -50,7 +50,7 @@ def divided_joint_entropy(
     padded_a, padded_b = (torch.nn.functional.pad(p, (0, 0, 0, max(rows) - rows[rank])) for p in (p_a, p_b))
 
     all_b = p_b.new_empty((ranks * len(padded_b), p_b.shape[1]))
-    dist.all_gather_into_tensor(all_b, padded_b, group=group)
+    all_gather_single(all_b, padded_b, group)
     own_a = _columns_to_ranks(padded_a, widths, group)
     grad_all_b = None if grad_b is None else torch.zeros_like(all_b)
     own = joint_entropy(
@@ -65,7 +65,7 @@ def divided_joint_entropy(
     )
     if grad_b is not None and grad_all_b is not None:
         own_grad_b = torch.empty_like(padded_b)
-        dist.reduce_scatter_tensor(own_grad_b, grad_all_b, group=group)
+        reduce_scatter_single(own_grad_b, grad_all_b, group)
         grad_b.add_(own_grad_b[: rows[rank]])
         p_a.copy_(_columns_from_ranks(own_a, widths, group)[: rows[rank]])
     return own
