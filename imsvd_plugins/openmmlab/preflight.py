@@ -80,6 +80,12 @@ def _check_images(cfg: Any) -> None:
         if not any(dataset.is_valid_file(path.name) for path in Path(folder).expanduser().glob(pattern)):
             kind = "a folder for each class with images" if dataset.with_label else "images"
             raise ConfigValueError(f"{key}: {folder} must hold {kind} ({', '.join(sorted(dataset.extensions))}).")
+        count = sum(path.is_dir() for path in Path(folder).expanduser().iterdir())
+        if dataset.with_label and dataset.CLASSES is not None and len(dataset.CLASSES) != count:
+            raise ConfigValueError(
+                f"{key}: {folder} must have a folder for each of the {len(dataset.CLASSES)} classes of "
+                f"{found.__name__}, got {count}; for other classes take type='CustomDataset'."
+            )
 
 
 def _datasets(cfg: Any) -> Iterator[tuple[str, Any]]:
@@ -112,10 +118,22 @@ def _check_schedule_by_epoch(cfg: Any) -> None:
     """Schedules that are given in epochs fit into the training."""
     epochs = (cfg.get("train_cfg") or {}).get("max_epochs")
     if epochs is not None:
-        _check_schedules(cfg.get("param_scheduler"), by_epoch=True, name="train_cfg.max_epochs", length=epochs)
+        check_schedules(cfg, by_epoch=True, name="train_cfg.max_epochs", length=epochs)
 
 
-def _check_schedules(schedulers: Any, *, by_epoch: bool, name: str, length: int) -> None:
+def check_schedules(cfg: Any, *, by_epoch: bool, name: str, length: int) -> None:
+    """Check that schedules begin within the training; one that does not get to its end is a warning.
+
+    Args:
+        cfg: The whole config.
+        by_epoch: Which schedules: those that count epochs, or those that count iterations.
+        name: What the length of the training is called.
+        length: The length.
+
+    Raises:
+        ConfigValueError: If one begins after the training.
+    """
+    schedulers = cfg.get("param_scheduler")
     # A dict without a type holds the schedules of several optimizers.
     listed = schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]
     for index, scheduler in enumerate(listed):
