@@ -227,25 +227,24 @@ def check_batches(dataloader: DataLoader[Any], model: nn.Module, processes: int)
     Raises:
         ConfigValueError: If the dataset is smaller than the batch, or a batch has one image.
     """
-    count, batch = len(dataloader.dataset), dataloader.batch_size  # type: ignore[arg-type]
+    batches: Any = dataloader.batch_sampler
+    count, batch = len(dataloader.dataset), batches.batch_size  # type: ignore[arg-type]
     losses = [module for module in model.modules() if isinstance(module, (IMSVDLoss, HSICLoss))]
-    if batch is None or isinstance(dataloader.sampler, InfiniteSampler):
-        count = max(count, (batch or 0) * processes)
-    shown = f"{batch} x {processes} {'process' if processes == 1 else 'processes'}"
-    if len(dataloader) == 0 or (losses and batch is not None and count < batch * processes):
+    if isinstance(batches.sampler, InfiniteSampler):
+        count = max(count, batch * processes)
+    elif len(dataloader) == 0 or (losses and count < batch * processes):
         least = "no step" if len(dataloader) == 0 else "no full batch"
-        cure = f"set train_dataloader.batch_size to {count // processes} or less" if count else "see its paths"
+        shown = f"{batch} x {processes} {'process' if processes == 1 else 'processes'}"
         raise ConfigValueError(
             f"train_dataloader.dataset has {count} images, fewer than the global batch ({shown}), so an epoch has "
-            f"{least}: {cure}."
+            f"{least}: set train_dataloader.batch_size to {count // processes} or less."
         )
-    if batch is None or not losses:
-        return
-    if batch * processes < 2:
+    if losses and batch * processes < 2:
         raise ConfigValueError("train_dataloader.batch_size must be at least 2: the loss is a statistic of the batch.")
-    if processes == 1 and not dataloader.drop_last and count % batch == 1:
+    if losses and processes == 1 and not batches.drop_last and count % batch == 1:
+        place = "" if dataloader.batch_size is not None else "batch_sampler."
         raise ConfigValueError(
-            f"train_dataloader.drop_last must be True: of {count} images the last batch of {batch} has only one, and "
+            f"train_dataloader.{place}drop_last must be True: of {count} images the last batch of {batch} has one, and "
             "the loss is a statistic of the batch."
         )
     for loss in losses:

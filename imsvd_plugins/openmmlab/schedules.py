@@ -1,6 +1,5 @@
 """Learning rates that follow the length of the training."""
 
-import math
 from typing import Any
 
 from mmengine.logging import MMLogger
@@ -9,38 +8,11 @@ from mmengine.optim import CosineAnnealingLR, LinearLR
 INF = int(1e9)  # mmengine's end of a scheduler that knows no length
 
 
-class _FollowsTheTraining:
-    """Keeps this training's length when it resumes; mmengine would go on with the length of the checkpoint's."""
-
-    # The attributes that follow from the length.
-    lengths: tuple[str, ...]
-
-    def value_at(self, base: float, step: int) -> float:
-        """The rate after ``step`` steps, where ``base`` is the optimizer's."""
-        raise NotImplementedError
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint; where that training had another length, on the curve of this one."""
-        own: Any = {key: getattr(self, key) for key in ("begin", "end", *self.lengths)}
-        super().load_state_dict(state_dict)  # type: ignore[misc]
-        if all(state_dict.get(key) == value for key, value in own.items()):
-            return
-        self.__dict__.update(own)
-        step, last = self.__dict__["_global_step"] - own["begin"], own["end"] - own["begin"] - 1
-        self.last_step = max(-1, min(step, last))
-        if 0 <= step <= last:
-            for group, base in zip(self.optimizer.param_groups, self.base_values, strict=True):  # type: ignore[attr-defined]
-                group["lr"] = self.value_at(base, step)
-            MMLogger.get_current_instance().warning(
-                "The checkpoint's schedule is of another length: the learning rate goes on along this training's."
-            )
-
-
-class WarmUpLR(_FollowsTheTraining, LinearLR):
+class WarmUpLR(LinearLR):
     """mmengine's LinearLR over the first ``warm_up`` epochs, which a shorter training shortens.
 
     LinearLR has a fixed ``end``, and ``train_cfg.max_epochs`` must be larger. This one takes its end from the training:
-    where the warm-up does not leave at least one epoch, it takes the first half of the training, and the log says so.
+    where the warm-up would leave nothing of it, it is shortened to the first half, and the log says so.
     A :class:`CosineAfterWarmUpLR` with the same ``warm_up`` comes next in ``param_scheduler``.
 
     Args:
@@ -52,15 +24,13 @@ class WarmUpLR(_FollowsTheTraining, LinearLR):
         **options: As for LinearLR.
     """
 
-    lengths = ("total_iters", "start_factor")
-
     def __init__(
         self, optimizer: Any, warm_up: int, begin: int = 0, end: int = INF, start_factor: float = 1e-4, **options: Any
     ) -> None:
         length = fitting_warm_up(warm_up, end - begin)
         if length != warm_up:
             MMLogger.get_current_instance().warning(
-                "A warm-up of %d %s leaves nothing of a training of %d: it is shortened to %d.",
+                "A warm-up of %d %s does not fit into a training of %d: it is shortened to %d.",
                 warm_up,
                 "epochs" if options.get("by_epoch", True) else "iterations",
                 end - begin,
@@ -77,14 +47,8 @@ class WarmUpLR(_FollowsTheTraining, LinearLR):
         length = _iterations(warm_up, epoch_length)
         return super().build_iter_from_epoch(*args, warm_up=length, epoch_length=epoch_length, **options)
 
-    def value_at(self, base: float, step: int) -> float:
-        """The rate after ``step`` steps, where ``base`` is the optimizer's."""
-        done: float = step / max(1, self.total_iters)
-        factor: float = self.start_factor + (self.end_factor - self.start_factor) * done
-        return base * factor
 
-
-class CosineAfterWarmUpLR(_FollowsTheTraining, CosineAnnealingLR):
+class CosineAfterWarmUpLR(CosineAnnealingLR):
     """mmengine's CosineAnnealingLR from the end of a :class:`WarmUpLR` to the end of the training.
 
     Args:
@@ -95,8 +59,6 @@ class CosineAfterWarmUpLR(_FollowsTheTraining, CosineAnnealingLR):
         **options: As for CosineAnnealingLR.
     """
 
-    lengths = ("T_max",)
-
     def __init__(self, optimizer: Any, warm_up: int, begin: int = 0, end: int = INF, **options: Any) -> None:
         super().__init__(optimizer, begin=begin + fitting_warm_up(warm_up, end - begin), end=end, **options)
 
@@ -106,18 +68,12 @@ class CosineAfterWarmUpLR(_FollowsTheTraining, CosineAnnealingLR):
         length = _iterations(warm_up, epoch_length)
         return super().build_iter_from_epoch(*args, warm_up=length, epoch_length=epoch_length, **options)
 
-    def value_at(self, base: float, step: int) -> float:
-        """The rate after ``step`` steps, where ``base`` is the optimizer's."""
-        lowest: float = self.eta_min if self.eta_min_ratio is None else base * self.eta_min_ratio
-        return lowest + (base - lowest) * (1 + math.cos(math.pi * step / self.T_max)) / 2
-
 
 def fitting_warm_up(warm_up: int, length: int) -> int:
     """Steps of warm-up in a training of ``length`` steps: all, or the first half if nothing would be left."""
-    if warm_up < length:
-        return warm_up
+    fitting = warm_up if warm_up < length else length // 2
     # LinearLR reaches the full rate with its second step, so a warm-up of one step never does.
-    return length // 2 if length >= 4 else 0
+    return fitting if fitting > 1 else 0
 
 
 def _iterations(warm_up: int, epoch_length: int | None) -> int:

@@ -81,8 +81,8 @@ def test_at_the_shipped_length_they_are_mmengines_to_the_last_bit(name, warned):
 def test_a_warm_up_that_does_not_fit_takes_the_first_half_and_the_log_says_so(epochs, epoch_length, warm_up, warned):
     optimizer, schedulers = build("imsvd_resnet50_8xb256-coslr-100e_in1k", epochs, epoch_length)
     steps = epochs * epoch_length
-    expected = f"{10 * epoch_length} iterations leaves nothing of a training of {steps}: it is shortened to {warm_up}."
-    assert warned() == [f"A warm-up of {expected}"]
+    asked = f"A warm-up of {10 * epoch_length} iterations does not fit into a training of {steps}"
+    assert warned() == [f"{asked}: it is shortened to {warm_up}."]
     found = rates(optimizer, schedulers, steps)
     assert found[0] == pytest.approx(START * PEAK if warm_up else PEAK)
     assert max(found) == found[warm_up] == pytest.approx(PEAK)
@@ -95,20 +95,6 @@ def test_a_warm_up_that_fits_stays(epochs):
     found = rates(*build("imsvd_resnet50_8xb256-coslr-100e_in1k", epochs), epochs * 4)
     assert found.index(max(found)) in (39, 40)
     assert found[20] == pytest.approx(PEAK / 2, rel=0.03)
-
-
-@pytest.mark.parametrize(("before", "after"), [(1, 20), (40, 60), (60, 40)])
-def test_a_training_that_resumes_with_another_length_goes_on_along_its_own_curve(before, after):
-    name = "imsvd_resnet18_1xb512-coslr-800e_cifar10"
-    optimizer, schedulers = build(name, before)
-    done = 4 * min(before, 30)
-    rates(optimizer, schedulers, done)
-    resumed, new = build(name, after)
-    resumed.load_state_dict(optimizer.state_dict())
-    for scheduler, old in zip(new, schedulers, strict=True):
-        scheduler.load_state_dict(old.state_dict())
-    expected = rates(*build(name, after), after * 4)
-    assert rates(resumed, new, after * 4 - done) == pytest.approx(expected[done:])
 
 
 def test_a_training_that_resumes_with_the_same_length_goes_on_to_the_last_bit():
