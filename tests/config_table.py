@@ -9,11 +9,11 @@ CONFIGS = Path(__file__).parent.parent / "mm_configs"
 README = CONFIGS / "README.md"
 _BEGIN, _END = "<!-- config_table.py -->\n", "<!-- end -->\n"
 _TIMES = "\N{MULTIPLICATION SIGN}"
-# What the tests in tests/openmmlab/test_configs.py do with a config of each kind.
+# What tests/openmmlab/test_configs.py and test_one_epoch.py do with a config of each kind.
 STATUS = {
-    "pretraining": "builds; trains two iterations, shrunk",
+    "pretraining": "trains an epoch on made-up images",
     "kNN": "builds; evaluates, shrunk",
-    "evaluation": "builds; trains two iterations and evaluates, shrunk",
+    "evaluation": "trains an epoch on made-up images and evaluates",
     "dense": "compiled, and the keys it sets are checked",
 }
 

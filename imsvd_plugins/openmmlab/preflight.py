@@ -82,6 +82,12 @@ def _check_images(cfg: Any) -> None:
         if not any(dataset.is_valid_file(path.name) for path in Path(folder).expanduser().glob(pattern)):
             kind = "a folder for each class with images" if dataset.with_label else "images"
             raise ConfigValueError(f"{key}: {folder} must hold {kind} ({', '.join(sorted(dataset.extensions))}).")
+        count = sum(path.is_dir() for path in Path(folder).expanduser().iterdir())
+        if dataset.with_label and dataset.CLASSES is not None and len(dataset.CLASSES) != count:
+            raise ConfigValueError(
+                f"{key}: {folder} must have a folder for each of the {len(dataset.CLASSES)} classes of "
+                f"{found.__name__}, got {count}; for other classes take type='CustomDataset'."
+            )
 
 
 def _datasets(cfg: Any) -> Iterator[tuple[str, Any]]:
@@ -114,10 +120,22 @@ def _check_schedule_by_epoch(cfg: Any) -> None:
     """Schedules that are given in epochs fit into the training."""
     epochs = (cfg.get("train_cfg") or {}).get("max_epochs")
     if epochs is not None:
-        _check_schedules(cfg.get("param_scheduler"), by_epoch=True, name="train_cfg.max_epochs", length=epochs)
+        check_schedules(cfg, by_epoch=True, name="train_cfg.max_epochs", length=epochs)
 
 
-def _check_schedules(schedulers: Any, *, by_epoch: bool, name: str, length: int) -> None:
+def check_schedules(cfg: Any, *, by_epoch: bool, name: str, length: int) -> None:
+    """Check that schedules begin within the training; one that does not get to its end is a warning.
+
+    Args:
+        cfg: The whole config.
+        by_epoch: Which schedules: those that count epochs, or those that count iterations.
+        name: What the length of the training is called.
+        length: The length.
+
+    Raises:
+        ConfigValueError: If one begins after the training.
+    """
+    schedulers = cfg.get("param_scheduler")
     # A dict without a type holds the schedules of several optimizers.
     listed = schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]
     for index, scheduler in enumerate(listed):
@@ -211,25 +229,24 @@ def check_batches(dataloader: DataLoader[Any], model: nn.Module, processes: int)
     Raises:
         ConfigValueError: If the dataset is smaller than the batch, or a batch has one image.
     """
-    count, batch = len(dataloader.dataset), dataloader.batch_size  # type: ignore[arg-type]
+    batches: Any = dataloader.batch_sampler
+    count, batch = len(dataloader.dataset), batches.batch_size  # type: ignore[arg-type]
     losses = [module for module in model.modules() if isinstance(module, (IMSVDLoss, HSICLoss))]
-    if batch is None or isinstance(dataloader.sampler, InfiniteSampler):
-        count = max(count, (batch or 0) * processes)
-    shown = f"{batch} x {processes} {'process' if processes == 1 else 'processes'}"
-    if len(dataloader) == 0 or (losses and batch is not None and count < batch * processes):
+    if isinstance(batches.sampler, InfiniteSampler):
+        count = max(count, batch * processes)
+    elif len(dataloader) == 0 or (losses and count < batch * processes):
         least = "no step" if len(dataloader) == 0 else "no full batch"
-        cure = f"set train_dataloader.batch_size to {count // processes} or less" if count else "see its paths"
+        shown = f"{batch} x {processes} {'process' if processes == 1 else 'processes'}"
         raise ConfigValueError(
             f"train_dataloader.dataset has {count} images, fewer than the global batch ({shown}), so an epoch has "
-            f"{least}: {cure}."
+            f"{least}: set train_dataloader.batch_size to {count // processes} or less."
         )
-    if batch is None or not losses:
-        return
-    if batch * processes < 2:
+    if losses and batch * processes < 2:
         raise ConfigValueError("train_dataloader.batch_size must be at least 2: the loss is a statistic of the batch.")
-    if processes == 1 and not dataloader.drop_last and count % batch == 1:
+    if losses and processes == 1 and not batches.drop_last and count % batch == 1:
+        place = "" if dataloader.batch_size is not None else "batch_sampler."
         raise ConfigValueError(
-            f"train_dataloader.drop_last must be True: of {count} images the last batch of {batch} has only one, and "
+            f"train_dataloader.{place}drop_last must be True: of {count} images the last batch of {batch} has one, and "
             "the loss is a statistic of the batch."
         )
     for loss in losses:

@@ -9,7 +9,7 @@ from torch import nn
 
 from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.openmmlab.evaluation import bare_model
-from imsvd_plugins.openmmlab.preflight import check_batches, check_config, check_model
+from imsvd_plugins.openmmlab.preflight import check_batches, check_config, check_model, check_schedules
 
 
 class CheckedRunner(Runner):
@@ -26,8 +26,8 @@ class CheckedRunner(Runner):
         Raises:
             ConfigValueError: If the training cannot work.
         """
-        check_config(self.cfg)
         check_model(bare_model(self), self.cfg.get("model"))
+        check_config(self.cfg)
         model: nn.Module = super().train()
         return model
 
@@ -36,6 +36,7 @@ class CheckedRunner(Runner):
         with _naming("train_dataloader.dataset"):
             loop = super().build_train_loop(loop)
         check_batches(loop.dataloader, self.model, self.world_size)
+        check_schedules(self.cfg, by_epoch=False, name="iterations", length=loop.max_iters)
         return loop
 
     def build_val_loop(self, loop: Any) -> Any:

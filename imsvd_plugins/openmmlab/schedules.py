@@ -12,7 +12,7 @@ class WarmUpLR(LinearLR):
     """mmengine's LinearLR over the first ``warm_up`` epochs, which a shorter training shortens.
 
     LinearLR has a fixed ``end``, and ``train_cfg.max_epochs`` must be larger. This one takes its end from the training:
-    where the warm-up does not leave at least one epoch, it takes the first half of the training, and the log says so.
+    where the warm-up would leave nothing of it, it is shortened to the first half, and the log says so.
     A :class:`CosineAfterWarmUpLR` with the same ``warm_up`` comes next in ``param_scheduler``.
 
     Args:
@@ -30,7 +30,7 @@ class WarmUpLR(LinearLR):
         length = fitting_warm_up(warm_up, end - begin)
         if length != warm_up:
             MMLogger.get_current_instance().warning(
-                "A warm-up of %d %s leaves nothing of a training of %d: it is shortened to %d.",
+                "A warm-up of %d %s does not fit into a training of %d: it is shortened to %d.",
                 warm_up,
                 "epochs" if options.get("by_epoch", True) else "iterations",
                 end - begin,
@@ -71,10 +71,9 @@ class CosineAfterWarmUpLR(CosineAnnealingLR):
 
 def fitting_warm_up(warm_up: int, length: int) -> int:
     """Steps of warm-up in a training of ``length`` steps: all, or the first half if nothing would be left."""
-    if warm_up < length:
-        return warm_up
+    fitting = warm_up if warm_up < length else length // 2
     # LinearLR reaches the full rate with its second step, so a warm-up of one step never does.
-    return length // 2 if length >= 4 else 0
+    return fitting if fitting > 1 else 0
 
 
 def _iterations(warm_up: int, epoch_length: int | None) -> int:

@@ -1,7 +1,9 @@
-"""Every shipped config: it loads and builds, it trains two iterations shrunk, and an evaluation evaluates."""
+"""Every shipped config loads and builds, its pipelines read images, and a kNN evaluation evaluates.
+
+That it trains is the matter of ``test_one_epoch.py``.
+"""
 
 import ast
-import math
 import runpy
 from itertools import count
 from pathlib import Path
@@ -17,6 +19,7 @@ from mmpretrain.datasets import CIFAR10
 from mmpretrain.registry import DATASETS, HOOKS, METRICS, MODELS
 
 import imsvd_plugins
+from imsvd_plugins.openmmlab import safe_globals
 from imsvd_plugins.openmmlab.train import resolve_config, shipped_configs
 
 TESTS = Path(__file__).parent.parent
@@ -160,19 +163,11 @@ def _in_data(data, monkeypatch):
 
 @pytest.mark.usefixtures("_in_data")
 @pytest.mark.parametrize("name", OTHERS)
-def test_every_config_trains_two_iterations_and_evaluates(name, tmp_path):
-    cfg = load(name)
-    shrink(cfg)
-    runner = train(cfg, tmp_path)
-    assert runner.iter == 2
-    scalars = {key: history.current() for key, history in runner.message_hub.log_scalars.items()}
-    assert math.isfinite(scalars["train/loss"])
-    if KINDS[name] == "evaluation":
-        results = [value for key, value in scalars.items() if key.startswith("val/") and "time" not in key]
-        assert results
-        assert all(0 <= value <= 100 for value in results)
-    elif any(hook.type == "KNNEvalHook" for hook in cfg.get("custom_hooks", [])):
-        assert 0 <= scalars["metrics/knn_top1"] <= 100
+def test_every_pipeline_of_a_config_reads_an_image(name):
+    for loader in _loaders(load(name)):
+        inputs = DATASETS.build(loader.dataset)[0]["inputs"]
+        views = inputs if isinstance(inputs, list) else [inputs]
+        assert all(view.shape[0] == 3 and view.dtype == torch.uint8 for view in views)
 
 
 @pytest.mark.usefixtures("_in_data")
@@ -254,6 +249,8 @@ def test_a_probe_takes_the_averaged_weights_unless_told_otherwise(tmp_path):
     code = readme.partition("```python\n")[2].partition("```")[0]
     file = tmp_path / "pretraining" / "epoch_1.pth"
     namespace = {"checkpoint": str(file), "unaveraged": str(tmp_path / "unaveraged.pth")}
+    # What importing the package does in a process of its own: the forks' loading takes it back when it is done.
+    safe_globals.allow()
     exec(code, namespace)
     for path, weights in ((file, averaged), (tmp_path / "unaveraged.pth", current)):
         probe = load("resnet50_8xb512-linear-coslr-90e_in1k")

@@ -11,6 +11,7 @@ train_dataloader = dict(batch_size=256)
 model = dict(backbone=dict(frozen_stages=4, init_cfg=dict(type="Pretrained", checkpoint="", prefix="backbone.")))
 
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=30.0, momentum=0.9, weight_decay=0.0))
+# Of 100 epochs: with another `train_cfg.max_epochs` give other `param_scheduler.0.milestones` too.
 param_scheduler = [dict(type="MultiStepLR", by_epoch=True, milestones=[60, 80], gamma=0.1)]
 
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=100)
