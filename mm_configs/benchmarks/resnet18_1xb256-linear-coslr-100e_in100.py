@@ -2,7 +2,7 @@
 _base_ = [
     "mmpretrain::_base_/models/resnet18.py",
     "../_base_/datasets/transfer/transfer_bs256.py",
-    "mmpretrain::_base_/schedules/imagenet_sgd_coslr_100e.py",
+    "../_base_/schedules/linear_sgd_coslr_100e.py",
     "../_base_/benchmark_runtime.py",
 ]
 

@@ -15,3 +15,5 @@ model = dict(
 # 5e-4 * 1024 / 512
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 custom_imports = dict(imports=["imsvd_plugins.openmmlab"])
+
+auto_scale_lr = dict(base_batch_size=1024)

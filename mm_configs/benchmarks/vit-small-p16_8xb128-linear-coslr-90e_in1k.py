@@ -5,3 +5,5 @@ _base_ = [
 
 # Give the pretraining's checkpoint: --cfg-options model.backbone.init_cfg.checkpoint=...
 custom_imports = dict(imports=["imsvd_plugins.openmmlab"])
+
+auto_scale_lr = dict(base_batch_size=1024)

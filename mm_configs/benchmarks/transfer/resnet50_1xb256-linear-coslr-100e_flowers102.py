@@ -2,7 +2,7 @@
 _base_ = [
     "../../_base_/models/resnet50_frozen.py",
     "../../_base_/datasets/transfer/flowers102.py",
-    "mmpretrain::_base_/schedules/imagenet_sgd_coslr_100e.py",
+    "../../_base_/schedules/linear_sgd_coslr_100e.py",
     "../../_base_/benchmark_runtime.py",
 ]
 

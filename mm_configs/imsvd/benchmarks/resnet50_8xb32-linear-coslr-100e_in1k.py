@@ -2,7 +2,7 @@
 _base_ = [
     "../../_base_/models/resnet50_frozen.py",
     "mmpretrain::_base_/datasets/imagenet_bs32_pil_resize.py",
-    "mmpretrain::_base_/schedules/imagenet_sgd_coslr_100e.py",
+    "../../_base_/schedules/linear_sgd_coslr_100e.py",
     "../../_base_/default_runtime.py",
 ]
 
