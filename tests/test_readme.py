@@ -57,7 +57,26 @@ def test_hooks_example_is_watched(tmp_path):
     assert finished.returncode == 0, finished.stdout + finished.stderr
     log = next((tmp_path / "work").rglob("*.log")).read_text()
     assert "Epoch(representation) [1]  rankme: " in log
-    assert "probe_top1: " in log
+    assert "Epoch(probe) [1]  probe_top1: " in log
+    assert "Epoch(knn) [1]  knn_top1: " in log
+    assert (tmp_path / "work" / "best_rankme_epoch_1.pth").exists()
+
+
+def test_features_example_finds_config_and_checkpoint(tmp_path):
+    name, checkpoint = re.search(r'FeatureExtractor\("(.*?)", pretrained="(.*?)"\)', FILES["features.py"]).groups()
+    (tmp_path / checkpoint).parent.mkdir(parents=True)
+    prepare = (
+        "import imsvd_plugins.openmmlab, mmcv, mmpretrain, torch\n"
+        "from imsvd_plugins.digits import load_digits\n"
+        f"torch.save({{'state_dict': mmpretrain.get_model('{name}').state_dict()}}, '{checkpoint}')\n"
+        "mmcv.imwrite(load_digits('test', 16)[0][0], 'digit.png')\n"
+    )
+    assert run([sys.executable, "-c", prepare], tmp_path).returncode == 0
+    (tmp_path / "features.py").write_text(FILES["features.py"])
+    finished = run([sys.executable, "features.py"], tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert name in finished.stdout
+    assert "torch.Size([96" in finished.stdout
 
 
 def test_configs_named_in_the_readme_are_shipped():

@@ -1,5 +1,6 @@
 """The two methods as mmpretrain algorithms."""
 
+import inspect
 from typing import Any
 
 import torch
@@ -15,21 +16,29 @@ from imsvd_plugins.openmmlab.heads import HSICHead, IMSVDHead
 _STAGES = ("backbone", "neck")
 
 
-class _Siamese(BaseSelfSupervisor):
+class SiameseAlgorithm(BaseSelfSupervisor):
     """Several views of each image through one backbone and projector (the neck)."""
 
     head_class: type[nn.Module]
 
     def __init__(
         self,
-        backbone: dict[str, Any],
+        backbone: dict[str, Any] | None = None,
         neck: dict[str, Any] | None = None,
         head: dict[str, Any] | None = None,
         pretrained: str | None = None,
         data_preprocessor: dict[str, Any] | nn.Module | None = None,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
+        **unknown: Any,
     ) -> None:
         name = type(self).__name__
+        if unknown:
+            settings = [key for key in inspect.signature(type(self)).parameters if key != "unknown"]
+            raise TypeError(
+                f"model.{next(iter(unknown))} is no setting of {name}; its settings are {', '.join(settings)}."
+            )
+        if backbone is None:
+            raise ValueError(f"model.backbone must be given for {name}, such as dict(type='ResNet', depth=50).")
         if neck is None:
             raise ConfigValueError(
                 f"model.neck, the projector, must be given for {name}, such as dict(type='NonLinearNeck', ...)."
@@ -89,7 +98,7 @@ def _part(key: str, part: dict[str, Any] | nn.Module, *known: str) -> nn.Module:
     return module
 
 
-class IMSVD(_Siamese):
+class IMSVD(SiameseAlgorithm):
     """IMSVD (Niu et al., arXiv 2501.03469): two or more views, one network, no target network.
 
     Args:
@@ -101,7 +110,7 @@ class IMSVD(_Siamese):
         init_cfg: As for mmpretrain's ``BaseSelfSupervisor``.
 
     Raises:
-        TypeError: If a part is no config, or a setting has the wrong type.
+        TypeError: If a part is no config, or a setting is unknown or has the wrong type.
         ValueError: If a part is missing, unknown or has a wrong setting, the head is another one, or the neck's outputs
             are no multiple of ``num_bins``.
     """
@@ -116,7 +125,7 @@ class IMSVD(_Siamese):
         return terms
 
 
-class SSLHSIC(_Siamese):
+class SSLHSIC(SiameseAlgorithm):
     """SSL-HSIC (Li et al., NeurIPS 2021, arXiv 2106.08320), with a target network or without.
 
     With one, the objective's four views are the online network's predictions of two views and the target network's
@@ -135,7 +144,7 @@ class SSLHSIC(_Siamese):
         init_cfg: As for mmpretrain's ``BaseSelfSupervisor``.
 
     Raises:
-        TypeError: If a part is no config, or a setting has the wrong type.
+        TypeError: If a part is no config, or a setting is unknown or has the wrong type.
         ValueError: If a part is missing, unknown or has a wrong setting, the head is another one, its predictor does
             not fit the neck, or ``base_momentum`` is not in (0, 1).
     """
@@ -144,19 +153,20 @@ class SSLHSIC(_Siamese):
 
     def __init__(
         self,
-        backbone: dict[str, Any],
+        backbone: dict[str, Any] | None = None,
         neck: dict[str, Any] | None = None,
         head: dict[str, Any] | None = None,
         base_momentum: float | None = 0.01,
         pretrained: str | None = None,
         data_preprocessor: dict[str, Any] | nn.Module | None = None,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
+        **unknown: Any,
     ) -> None:
         if base_momentum is not None and not 0 < base_momentum < 1:
             raise ConfigValueError(
                 f"model.base_momentum must be None or in (0, 1), and 0.01 is the paper's 0.99; got {base_momentum!r}."
             )
-        super().__init__(backbone, neck, head, pretrained, data_preprocessor, init_cfg)
+        super().__init__(backbone, neck, head, pretrained, data_preprocessor, init_cfg, **unknown)
         self.target_net: CosineEMA | None = None
         if base_momentum is not None:
             self.target_net = CosineEMA(nn.Sequential(self.backbone, self.neck), momentum=base_momentum)

@@ -94,7 +94,7 @@ class ObjectiveHead(BaseModule):
         got = " and ".join(str(tuple(z.shape)) if isinstance(z, Tensor) else f"a {type(z).__name__}" for z in inputs)
         raise ConfigValueError(
             f"model.head: {type(self).__name__} takes two views' projections of one shape (N, D), got {got}. {reason}; "
-            "model.type must be BarlowTwins, SimSiam, BYOL, MoCoV3 or one of imsvd_plugins."
+            "model.type must be BarlowTwins, SimSiam, BYOL, MoCoV3 or an algorithm of imsvd_plugins."
         )
 
 
@@ -141,6 +141,9 @@ class IMSVDHead(ObjectiveHead):
 
 class HSICHead(ObjectiveHead):
     """SSL-HSIC of the views' projections or, with a predictor, of their predictions.
+
+    The projections of a target network, which carry no gradient, do not pass the predictor, in mmpretrain's BYOL and
+    MoCoV3 too.
 
     Args:
         loss: Config of the loss, such as ``dict(type='imsvd_plugins.HSICLoss')``. Its ``kernel`` may be a name or a

@@ -22,7 +22,7 @@ def log_terms(terms: dict[str, Tensor]) -> None:
     Args:
         terms: Scalars by name.
     """
-    if not torch.is_grad_enabled():
+    if not terms or not torch.is_grad_enabled():
         return
     hub = MessageHub.get_current_instance()
     # RuntimeInfoHook, which every runner has, sets it.
@@ -51,7 +51,6 @@ def _push(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         for name, value in terms.items():
             calls.setdefault(name, []).append(value)
     _pending.clear()
-    if calls:
-        means = torch.stack([torch.stack(values).mean() for values in calls.values()])
-        for name, mean in zip(calls, means.tolist(), strict=True):
-            hub.update_scalar(f"train/{name}", mean)
+    means = torch.stack([torch.stack(values).mean() for values in calls.values()])
+    for name, mean in zip(calls, means.tolist(), strict=True):
+        hub.update_scalar(f"train/{name}", mean)

@@ -65,7 +65,8 @@ def main(argv: list[str], tool: str = "train") -> None:
         tool: "train" or "test".
 
     Raises:
-        SystemExit: If CONFIG is missing, unknown or cannot work (status 1), or when the tool itself exits.
+        SystemExit: If CONFIG is missing or unknown, has no rate to scale or cannot work (status 1), or when the tool
+            itself exits.
     """
     if not argv or argv[0] in ("-h", "--help"):
         listing = f"CONFIG is a path or a shipped config's name:\n{_listing()}"
@@ -80,6 +81,8 @@ def main(argv: list[str], tool: str = "train") -> None:
         config = resolve_config(words[0])
     except ValueError as error:
         raise SystemExit(f"imsvd-plugins {tool}: {error}") from None
+    if tool == "train" and "--auto-scale-lr" in others:
+        _check_base_batch_size(config)
     # A checkpoint is a word too, and --cfg-options would swallow what follows it.
     position = next((index for index, word in enumerate(others) if word.startswith("-")), len(others))
     more_words, options = others[:position], others[position:]
@@ -106,6 +109,15 @@ def main(argv: list[str], tool: str = "train") -> None:
         # After all that mmengine has printed.
         sys.stdout.flush()
         raise SystemExit(refusal)
+
+
+def _check_base_batch_size(config: Path) -> None:
+    # mmpretrain's tool looks for it before it reads --cfg-options.
+    if not Config.fromfile(config).get("auto_scale_lr", {}).get("base_batch_size"):
+        raise SystemExit(
+            f"imsvd-plugins train: --auto-scale-lr needs auto_scale_lr = dict(base_batch_size=N) in {config.name}, N "
+            "being the global batch for which its learning rate is meant; it has none."
+        )
 
 
 def _launcher(options: list[str]) -> str:

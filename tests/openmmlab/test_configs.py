@@ -58,6 +58,8 @@ def test_every_config_loads_and_builds_at_full_size(name, monkeypatch):
     monkeypatch.setattr(torch.nn.init, "kaiming_uniform_", lambda tensor, *args, **kwargs: tensor)
     cfg = load(name)
     assert cfg.custom_imports["imports"] == ["imsvd_plugins.openmmlab"]
+    # Else `--auto-scale-lr` fails.
+    assert cfg.auto_scale_lr["base_batch_size"] == TABLE["batch"](resolve_config(name))
     model = build(cfg)
     build_optim_wrapper(model, cfg.optim_wrapper)
     path = resolve_config(name)

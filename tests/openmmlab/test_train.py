@@ -86,6 +86,14 @@ class TestHandingOn:
             train.main(argv)
         assert tool == []
 
+    def test_a_rate_that_cannot_be_scaled_is_said_in_one_line(self, tool, tmp_path):
+        config = config_file(tmp_path, "auto_scale_lr = dict(_delete_=True)")
+        with pytest.raises(SystemExit, match=r"^imsvd-plugins train: --auto-scale-lr needs .* in tiny\.py, .*none\.$"):
+            train.main([str(config), "--auto-scale-lr"])
+        assert tool == []
+        train.main([IMSVD, "--auto-scale-lr"])
+        assert tool[0][1][-1] == "--auto-scale-lr"
+
     def test_help_is_ours_and_the_tools(self, capsys):
         with pytest.raises(SystemExit) as error:
             train.main(["--help"])

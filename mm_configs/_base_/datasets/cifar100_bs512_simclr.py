@@ -9,3 +9,6 @@ train_dataloader = dict(dataset=cifar100)
 custom_hooks = _base_.custom_hooks
 custom_hooks[0].train_dataloader.dataset.update(cifar100)
 custom_hooks[0].test_dataloader.dataset.update(cifar100)
+
+test_dataloader = dict(dataset=cifar100)
+test_cfg = dict(train_dataloader=dict(dataset=cifar100))

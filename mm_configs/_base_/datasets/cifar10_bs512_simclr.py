@@ -48,3 +48,13 @@ custom_hooks = [
         test_dataloader=dict(batch_size=512, num_workers=4, dataset=dict(knn_dataset, split="test")),
     ),
 ]
+
+# kNN of a finished checkpoint; mmpretrain's FeatureExtractor takes the images' pipeline from here too.
+test_dataloader = dict(batch_size=512, num_workers=4, dataset=dict(knn_dataset, split="test"))
+test_evaluator = []
+test_cfg = dict(
+    type="KNNLoop",
+    k=20,
+    temperature=0.07,
+    train_dataloader=dict(batch_size=512, num_workers=4, dataset=dict(knn_dataset, split="train")),
+)

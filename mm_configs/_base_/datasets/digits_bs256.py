@@ -44,3 +44,13 @@ custom_hooks = [
     ),
     dict(type="RepresentationHook", interval=10),
 ]
+
+# kNN of a finished checkpoint; mmpretrain's FeatureExtractor takes the images' pipeline from here too.
+test_dataloader = dict(batch_size=256, num_workers=0, persistent_workers=False, dataset=dict(knn_dataset, split="test"))
+test_evaluator = []
+test_cfg = dict(
+    type="KNNLoop",
+    k=20,
+    temperature=0.07,
+    train_dataloader=dict(batch_size=256, num_workers=0, dataset=dict(knn_dataset, split="train")),
+)

@@ -17,13 +17,7 @@ train_dataloader = dict(
     ),
 )
 
-knn_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="ResizeEdge", scale=256, edge="short", backend="pillow"),
-    dict(type="CenterCrop", crop_size=224),
-    dict(type="PackInputs"),
-]
-knn_dataset = dict(type="CustomDataset", data_root=data_root, pipeline=knn_pipeline)
+knn_dataset = dict(type="CustomDataset", data_root=data_root, pipeline=_base_.test_pipeline)
 custom_hooks = [
     dict(
         type="KNNEvalHook",
@@ -34,3 +28,8 @@ custom_hooks = [
         test_dataloader=dict(batch_size=256, num_workers=8, dataset=dict(knn_dataset, data_prefix="val")),
     ),
 ]
+
+test_dataloader = dict(batch_size=256, num_workers=8, dataset=dict(knn_dataset, _delete_=True, data_prefix="val"))
+test_cfg = dict(
+    train_dataloader=dict(batch_size=256, num_workers=8, dataset=dict(knn_dataset, _delete_=True, data_prefix="train"))
+)

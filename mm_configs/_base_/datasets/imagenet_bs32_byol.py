@@ -48,3 +48,20 @@ train_dataloader = dict(
         ],
     ),
 )
+
+# kNN of a finished checkpoint; mmpretrain's FeatureExtractor takes the images' pipeline from here too.
+test_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="ResizeEdge", scale=256, edge="short", backend="pillow"),
+    dict(type="CenterCrop", crop_size=224),
+    dict(type="PackInputs"),
+]
+knn_dataset = dict(type="ImageNet", data_root="data/imagenet/", pipeline=test_pipeline)
+test_dataloader = dict(batch_size=32, num_workers=4, dataset=dict(knn_dataset, split="val"))
+test_evaluator = []
+test_cfg = dict(
+    type="KNNLoop",
+    k=20,
+    temperature=0.07,
+    train_dataloader=dict(batch_size=32, num_workers=4, dataset=dict(knn_dataset, split="train")),
+)

@@ -12,4 +12,6 @@ for loader in (custom_hooks[0].train_dataloader, custom_hooks[0].test_dataloader
     loader.dataset.data_root = data_root
     loader.dataset.pipeline[1].scale = 144
     loader.dataset.pipeline[2].crop_size = 128
+test_dataloader = dict(dataset=custom_hooks[0].test_dataloader.dataset)
+test_cfg = dict(train_dataloader=dict(dataset=custom_hooks[0].train_dataloader.dataset))
 del pipeline, loader

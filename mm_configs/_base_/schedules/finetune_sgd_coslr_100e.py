@@ -5,3 +5,5 @@ param_scheduler = [dict(type="CosineAnnealingLR", by_epoch=True, convert_to_iter
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=100)
 val_cfg = dict()
 test_cfg = dict()
+
+auto_scale_lr = dict(base_batch_size=64)

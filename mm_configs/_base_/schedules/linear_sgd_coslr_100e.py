@@ -2,3 +2,5 @@
 _base_ = "mmpretrain::_base_/schedules/imagenet_sgd_coslr_100e.py"
 
 param_scheduler = [dict(type="CosineAnnealingLR", by_epoch=True)]
+
+auto_scale_lr = dict(base_batch_size=256)

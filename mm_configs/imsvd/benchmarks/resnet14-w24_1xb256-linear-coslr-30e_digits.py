@@ -39,10 +39,15 @@ val_dataloader = dict(
     dataset=dict(dataset, split="test"),
 )
 val_evaluator = dict(type="Accuracy", topk=(1,))
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator
 
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="AdamW", lr=3e-2, weight_decay=0.0))
 param_scheduler = [dict(type="CosineAnnealingLR", by_epoch=True, convert_to_iter_based=True)]
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=30, val_interval=10)
 val_cfg = dict()
+test_cfg = dict()
 
 default_hooks = dict(logger=dict(interval=6), checkpoint=dict(interval=10, max_keep_ckpts=2))
+
+auto_scale_lr = dict(base_batch_size=256)

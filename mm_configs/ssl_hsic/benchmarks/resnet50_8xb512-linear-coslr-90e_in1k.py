@@ -19,3 +19,5 @@ train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=90)
 val_cfg = dict()
 test_cfg = dict()
 default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=3))
+
+auto_scale_lr = dict(base_batch_size=4096)
