@@ -19,6 +19,20 @@ _COLLAPSED_UNIFORMITY = -0.005
 _COLLAPSED_ENTROPY = 0.1
 
 
+# For a log: what a metric is, its range, and what collapse looks like.
+MEANINGS = {
+    "rankme": "effective rank of the backbone's features, 1 to min(images, dimensions): high is good, 1 is collapse",
+    "alignment": "squared distance of two views' projections, 0 to 4: low is good if uniformity is low too",
+    "uniformity": "how evenly the projections spread over the sphere, about -4 to 0: low is good, 0 is collapse",
+    "variable_entropy": "entropy of a variable / log K, 0 to 1: high is good, 0 is collapse",
+    "least_variable_entropy": "the same of the variable with the least",
+    "joint_entropy": "joint entropy of two variables / min(2 log K, log images), the most that one-hot codes can have, "
+    "so soft codes may exceed 1: high is good, 0 is collapse",
+    "mutual_information": "what two variables say twice, 0 to log K nats: low is good if the entropies are high",
+    "unused_bins": "share of the bins that are no image's most probable one, 0 to 1: low is good, 1 - 1/K is collapse",
+}
+
+
 class VariableFigures(NamedTuple):
     """Figures of IMSVD's latent variables, see :func:`variable_figures`.
 
