@@ -9,16 +9,15 @@ from lightly.models.utils import get_weight_decay_parameters
 from lightly.utils.benchmarking import OnlineLinearClassifier
 from lightly.utils.lars import LARS
 from lightly.utils.scheduler import CosineWarmupScheduler
-from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from imsvd_plugins.finite import FiniteWatch
 from imsvd_plugins.functional import HSICTerms, IMSVDTerms
 from imsvd_plugins.functional._checks import check_integer
 from imsvd_plugins.lightly.backbones import ResNet
+from imsvd_plugins.lightly.finite import WatchedModule
 
 Batch = Sequence[Any]  # views, labels and, from a LightlyDataset, file names
 MakeOptimizer = Callable[[Any], Optimizer]  # from parameter groups
@@ -28,7 +27,7 @@ MakeScheduler = Callable[[Optimizer], LRScheduler]
 _OBJECTS = ["backbone", "projection_head", "prediction_head", "criterion", "optimizer", "lr_scheduler"]
 
 
-class SelfSupervisedModule(LightningModule):
+class SelfSupervisedModule(WatchedModule):
     """A method in the form of Lightly's ImageNet benchmark; the arguments are explained at the methods."""
 
     method: ClassVar[str]
@@ -46,7 +45,7 @@ class SelfSupervisedModule(LightningModule):
         lr_scheduler: MakeScheduler | None,
         check_finite: bool,
     ) -> None:
-        super().__init__()
+        super().__init__(check_finite)
         check_integer("warmup_epochs", warmup_epochs, minimum=0)
         self.save_hyperparameters(ignore=_OBJECTS)
         if "_instantiator" in self.hparams:
@@ -57,7 +56,6 @@ class SelfSupervisedModule(LightningModule):
         self.make_optimizer = optimizer
         self.decay_norms_and_biases = decay_norms_and_biases
         self.make_scheduler = lr_scheduler
-        self._finite_watch = FiniteWatch() if check_finite else None
         self.backbone = ResNet(50) if backbone is None else backbone
         self.projection_head = projection_head
         self.online_classifier = OnlineLinearClassifier(
@@ -142,27 +140,6 @@ class SelfSupervisedModule(LightningModule):
     def trained_networks(self) -> list[nn.Module]:
         """What the optimizer trains beside the online classifier."""
         return [self.backbone, self.projection_head]
-
-    def watch(self, views: Sequence[Tensor], terms: IMSVDTerms | HSICTerms) -> None:
-        """Have NaN and infinite values in this step's views and terms noticed, later."""
-        if self._finite_watch is not None:
-            place = f"epoch {self.current_epoch}, step {self.global_step}"
-            self._finite_watch.record(place, "images", views, terms._asdict())
-
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Stop if something was NaN or infinite; a look at several steps at once, and before a validation."""
-        if self._finite_watch is not None and (self._finite_watch.is_due or self.trainer.is_last_batch):
-            self._finite_watch.look()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Stop before broken weights are saved."""
-        if self._finite_watch is not None:
-            self._finite_watch.look()
-
-    def on_train_end(self) -> None:
-        """The same where a training ends amid an epoch."""
-        if self._finite_watch is not None:
-            self._finite_watch.look()
 
     def log_and_total(self, terms: IMSVDTerms | HSICTerms, features: Tensor, targets: Tensor, batch_idx: int) -> Tensor:
         """Log the terms and train the online classifier, from whose loss no gradient reaches the backbone."""
