@@ -6,7 +6,7 @@ from typing import Any
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
-from imsvd_plugins.finite import FiniteWatch
+from imsvd_plugins.finite import INTERVAL, FiniteWatch
 from imsvd_plugins.functional import HSICTerms, IMSVDTerms
 
 
@@ -29,7 +29,7 @@ class WatchedModule(LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Stop if something was not finite: a look at several steps at once, and before a validation."""
-        if self._finite_watch is not None and (self._finite_watch.is_due or self.trainer.is_last_batch):
+        if self._finite_watch is not None and ((batch_idx + 1) % INTERVAL == 0 or self.trainer.is_last_batch):
             self._finite_watch.look()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
