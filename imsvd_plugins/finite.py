@@ -8,7 +8,7 @@ from torch import Tensor
 
 from imsvd_plugins.distributed import world_size
 
-_INTERVAL = 50  # steps from one look at the flags to the next
+INTERVAL = 50  # steps from one look to the next, a divisor of the usual intervals of checkpoints
 
 
 class NonFiniteError(FloatingPointError):
@@ -16,11 +16,11 @@ class NonFiniteError(FloatingPointError):
 
 
 class FiniteWatch:
-    """Keeps for each step, on its device, whether the inputs and the loss' terms were finite; looks now and then.
+    """Keeps for each step, on its device, whether the inputs and the loss' terms were finite, until someone looks.
 
-    The gradients are none of its concern: those of mixed precision overflow now and then, and the optimizer skips the
-    step. All ranks must record and look at the same steps, as they do when a trainer drives them; then all stop
-    together, whichever has seen the fault.
+    A trainer's half looks every :data:`INTERVAL` steps and before a checkpoint. The gradients do not count: those of
+    mixed precision overflow now and then, and the optimizer skips the step. All ranks must record and look at the same
+    steps, as they do when a trainer drives them; then all stop together, whichever has seen the fault.
     """
 
     def __init__(self) -> None:
@@ -28,11 +28,6 @@ class FiniteWatch:
         self._names: list[str] = []
         self._places: list[str] = []
         self._flags: list[Tensor] = []
-
-    @property
-    def is_due(self) -> bool:
-        """Whether so many steps have been recorded that it is time to look."""
-        return len(self._flags) >= _INTERVAL
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()

@@ -58,17 +58,14 @@ def test_the_terms_that_went_bad_are_named_if_the_images_are_good():
         watch.look()
 
 
-def test_a_step_costs_no_host_read_and_many_cost_one():
+def test_a_step_costs_no_host_read():
     watch = FiniteWatch()
     with NoHostRead():
         with pytest.raises(AssertionError, match="the host reads"):
             torch.zeros(()).item()
         for step in range(50):
-            assert not watch.is_due
             watch.record(f"step {step}", "images", [IMAGES], terms())
-    assert watch.is_due
     watch.look()
-    assert not watch.is_due
 
 
 def stop_of_rank(rank, bad_rank):

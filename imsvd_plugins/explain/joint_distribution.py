@@ -1,12 +1,19 @@
 """A figure of the joint distribution of a few latent variables."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+
+_LEGEND = (
+    "Good: blocks of two variables are white (independent), of one with itself blue with a red diagonal.",
+    "Two variables say the same: their block is blue with a red line.",
+    "Collapse: dark blue with single red rows, columns or cells; most bins are never used.",
+)
 
 
 @torch.no_grad()
@@ -15,7 +22,8 @@ def draw_joint_distribution(p_a: Tensor, p_b: Tensor, variables: Sequence[int] =
 
     The colour is ``log2(K^2 P)``: white where a pair of bins is as frequent as it is for two independent variables that
     use their bins equally, which is what IMSVD (Niu et al. 2025, arXiv 2501.03469) wants of all blocks but those of a
-    variable with itself. There both views of an image should agree: a diagonal, at ``log2 K``.
+    variable with itself. There both views of an image should agree: a diagonal, at ``log2 K``. A legend below says what
+    good variables and a collapse look like.
 
     Args:
         p_a: Probabilities ``(N, M, K)`` of one view, as :func:`~imsvd_plugins.functional.soft_discretize` gives them.
@@ -38,8 +46,8 @@ def draw_joint_distribution(p_a: Tensor, p_b: Tensor, variables: Sequence[int] =
     bound = math.log2(num_bins)
     log_frequency = frequency.clamp(min=torch.finfo(frequency.dtype).tiny).log2()
 
-    size = max(3.5, 0.9 * len(chosen) + 1.5)
-    figure, axes = plt.subplots(figsize=(size + 0.8, size), layout="constrained")
+    size = max(4.0, 0.9 * len(chosen) + 1.5)
+    figure, axes = plt.subplots(figsize=(size + 0.8, size + 0.8), layout="constrained")
     image = axes.imshow(log_frequency.cpu().numpy(), cmap="RdBu_r", vmin=-bound, vmax=bound, interpolation="nearest")
     for edge in range(1, len(chosen)):
         axes.axhline(edge * num_bins - 0.5, color="black", linewidth=0.6)
@@ -50,7 +58,9 @@ def draw_joint_distribution(p_a: Tensor, p_b: Tensor, variables: Sequence[int] =
     axes.tick_params(length=0)
     axes.set(title=f"joint distribution, {num_bins} bins a variable", xlabel="second view", ylabel="first view")
     bar = figure.colorbar(image, extend="both", shrink=0.8)
-    bar.set_label("log2 of the frequency over that of\nindependent, equally used bins")
+    bar.set_label("log2 of the frequency over that of\nindependent, equally used bins", fontsize="small")
+    width = int(16 * (size + 0.8))  # characters
+    figure.supxlabel("\n".join(textwrap.fill(line, width) for line in _LEGEND), fontsize="small", x=0.02, ha="left")
     return figure
 
 

@@ -22,12 +22,15 @@ class Backbone(NamedTuple):
     Attributes:
         weights: Tensors by name, without the leading ``backbone.``.
         config: ``model.backbone`` of the config in a checkpoint of mmengine's; empty where there is none.
+        component: The backbone's ``class_path`` and ``init_args`` in a checkpoint of ``imsvd-plugins lightly``; empty
+            where there are none.
         host: What wrote the checkpoint: "mmengine", "Lightning" or, for a state dict alone, "torch.save".
         averaged: Whether the weights are an average that the host kept during training.
     """
 
     weights: dict[str, Tensor]
     config: dict[str, Any]
+    component: dict[str, Any]
     host: str
     averaged: bool
 
@@ -69,7 +72,8 @@ def read_backbone(path: str | os.PathLike[str]) -> Backbone:
     names = list(state) if isinstance(state, dict) else []
     weights = {_inner_name(name): value for name, value in state.items() if _is_weight(name, value)} if names else {}
     if not weights:
-        found = ", ".join(sorted({str(name).partition(".")[0] for name in names})[:12])
+        # Without the quotes, but with what a terminal would obey escaped.
+        found = ", ".join(sorted({repr(str(name).partition(".")[0])[1:-1] for name in names})[:12])
         raise ValueError(
             f"{path} holds no backbone: none of its {len(names)} entries is a tensor under '{_PREFIX}'; "
             f"their names begin with: {found or 'nothing'}."
@@ -80,7 +84,15 @@ def read_backbone(path: str | os.PathLike[str]) -> Backbone:
     elif "meta" in checkpoint:
         host = "mmengine"
     averaged = "ema_state_dict" in checkpoint or "averaging_state" in checkpoint
-    return Backbone(weights, _backbone_config(checkpoint.get("meta")), host, averaged)
+    settings = checkpoint.get("hyper_parameters")
+    component = settings.get("backbone") if isinstance(settings, dict) else None
+    return Backbone(
+        weights,
+        _backbone_config(checkpoint.get("meta")),
+        component if isinstance(component, dict) else {},
+        host,
+        averaged,
+    )
 
 
 def _load(path: Path) -> Any:
@@ -101,10 +113,13 @@ def _load(path: Path) -> Any:
             f"{path} holds objects that cannot be read without running code of theirs{advice}: save the model's "
             f"state_dict() alone with torch.save. ({reason(error)})"
         ) from error
-    except (RuntimeError, ValueError, EOFError, KeyError, OSError) as error:
-        raise ValueError(
-            f"{path} is no whole checkpoint that torch.save wrote: {str(error).strip().splitlines()[0]}"
-        ) from error
+    except Exception as error:
+        # A damaged file, or one that was made to do harm, may fail in any way.
+        raise ValueError(f"{path} is no whole checkpoint that torch.save wrote: {_lines(error)[0]}") from error
+
+
+def _lines(error: Exception) -> list[str]:
+    return str(error).strip().splitlines() or [type(error).__name__]
 
 
 def _unwrapped(name: str) -> str:
@@ -114,7 +129,9 @@ def _unwrapped(name: str) -> str:
 
 
 def _is_weight(name: Any, value: Any) -> bool:
-    return isinstance(name, str) and isinstance(value, Tensor) and _unwrapped(name).startswith(_PREFIX)
+    if not (isinstance(name, str) and isinstance(value, Tensor) and _unwrapped(name).startswith(_PREFIX)):
+        return False
+    return bool(_inner_name(name)) and value.layout == torch.strided and not value.is_quantized and not value.is_meta
 
 
 def _inner_name(name: str) -> str:
@@ -128,13 +145,14 @@ def _backbone_config(meta: Any) -> dict[str, Any]:
         return {}
     try:
         statements = ast.parse(text).body
-    except SyntaxError:
-        return {}
-    for statement in statements:
-        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "model":
-            model = _literal(statement.value)
-            backbone = model.get("backbone") if isinstance(model, dict) else None
-            return backbone if isinstance(backbone, dict) else {}
+        for statement in statements:
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "model":
+                model = _literal(statement.value)
+                backbone = model.get("backbone") if isinstance(model, dict) else None
+                return backbone if isinstance(backbone, dict) else {}
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        # No config: what mmengine writes is none of these.
+        pass
     return {}
 
 
@@ -147,5 +165,5 @@ def _literal(node: ast.expr) -> Any:
         return values if isinstance(node, ast.List) else tuple(values)
     try:
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError):
         return None

@@ -2,15 +2,38 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from imsvd_plugins.export import FORMATS
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from imsvd_plugins.export.checkpoint import Backbone
-    from imsvd_plugins.export.resnet import ResNet
-    from imsvd_plugins.export.vit import ViT
+
+
+class Network(Protocol):
+    """A network that was recognised."""
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+
+    @property
+    def note(self) -> str:
+        """What the weights do not tell and the user must know."""
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """The libraries that have it, which --format names."""
+
+    def weights(self, library: str) -> "dict[str, Tensor]":
+        """The weights by the library's names."""
+
+    def code(self, library: str, file: str) -> str:
+        """The line that makes the network in that library and loads the file."""
 
 
 def add_to(commands: Any) -> None:
@@ -19,8 +42,10 @@ def add_to(commands: Any) -> None:
         "export",
         help="take the backbone out of a checkpoint, as weights for another library",
         description="Take the backbone out of a checkpoint of mmengine's or Lightning's, or a saved state dict, and "
-        "write it as weights that another library loads: a ResNet or a vision transformer, and for mmpretrain "
-        "whatever was trained there. With averaged weights in the checkpoint, these. Nothing in the file is run.",
+        "write it as weights that another library loads: a ResNet or a vision transformer; for timm and mmpretrain a "
+        "ConvNeXt or a Swin too; for timm whatever its config calls timm's; for mmpretrain whatever was trained there; "
+        "and --format torch takes any network, by its own names. With averaged weights in the checkpoint, these. "
+        "Nothing in the file is run.",
     )
     export.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="the file of the checkpoint")
     export.add_argument("--format", choices=FORMATS, required=True, help="the library that is to load the weights")
@@ -40,6 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError: If the checkpoint, its backbone or the output does not do.
     """
     checkpoint: Path = arguments.checkpoint
+    if not checkpoint.is_file():
+        found = "a folder" if checkpoint.is_dir() else "absent"
+        raise ValueError(f"CHECKPOINT must be a file, and {str(checkpoint)!r} is {found}.")
     output: Path = arguments.output or checkpoint.with_name(f"{checkpoint.stem}_backbone_{arguments.format}.pth")
     if output.is_dir() or not output.parent.is_dir():
         raise ValueError(f"--output must be a file in an existing folder, got {str(output)!r}.")
@@ -49,18 +77,27 @@ def run(arguments: argparse.Namespace) -> int:
     from imsvd_plugins.export.checkpoint import read_backbone  # noqa: PLC0415
 
     backbone = read_backbone(checkpoint)
-    if arguments.format == "mmpretrain" and backbone.host == "mmengine":
-        # It stays in its library, so it may be any network.
-        name, note, code = backbone.config.get("type", "backbone"), "", _config(backbone.config, str(output))
-        weights = backbone.weights
-    else:
-        network = _recognise(backbone, checkpoint)
-        name, note, code = network.name, network.note, network.code(arguments.format, str(output))
-        weights = network.weights(arguments.format)
+    try:
+        if arguments.format == "mmpretrain" and backbone.host == "mmengine":
+            # It stays in its library, so it may be any network.
+            name, note, code = backbone.config.get("type", "backbone"), "", _config(backbone.config, str(output))
+            weights = backbone.weights
+        else:
+            network = _recognise(backbone, arguments.format)
+            name, note, code = network.name, network.note, network.code(arguments.format, str(output))
+            weights = network.weights(arguments.format)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint}: {error}") from None
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+        # A network's names over tensors or settings that no network has: a file that was made by hand, perhaps to harm.
+        raise ValueError(f"{checkpoint}: the shapes or settings are no network's ({error}).") from error
     content: dict[str, Any] = {name: tensor.detach().clone() for name, tensor in weights.items()}
     if arguments.format == "mmpretrain":
         content = {"state_dict": {f"backbone.{name}": tensor for name, tensor in content.items()}}
-    _write(content, output)
+    try:
+        _write(content, output)
+    except OSError as error:
+        raise ValueError(f"{output} cannot be written: {error.strerror or error}.") from error
     averaged = ", averaged weights" if backbone.averaged else ""
     print(f"Wrote {output}: {len(weights)} tensors, {name} ({backbone.host} checkpoint{averaged}). To load them:")
     print(f"  {code}")
@@ -69,25 +106,38 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _recognise(backbone: "Backbone", checkpoint: Path) -> "ResNet | ViT":
+def _recognise(backbone: "Backbone", library: str) -> "Network":
+    from imsvd_plugins.export.convnext import find_convnext  # noqa: PLC0415
+    from imsvd_plugins.export.own import own_network  # noqa: PLC0415
     from imsvd_plugins.export.resnet import find_resnet  # noqa: PLC0415
+    from imsvd_plugins.export.swin import find_swin  # noqa: PLC0415
+    from imsvd_plugins.export.timm_model import find_timm_model  # noqa: PLC0415
     from imsvd_plugins.export.vit import find_vit  # noqa: PLC0415
 
-    try:
-        network = find_resnet(*backbone[:2]) or find_vit(*backbone[:2])
-    except ValueError as error:
-        raise ValueError(f"{checkpoint}: {error}") from None
+    if library == "torch":
+        return own_network(backbone)
+    if library == "timm" and (model := find_timm_model(backbone)):
+        return model
+    finders: list[Callable[[dict[str, Tensor], dict[str, Any]], Network | None]]
+    # Swins before the ViTs and ConvNeXts before the ResNets, whose first layers have the same names.
+    finders = [find_convnext, find_swin, find_vit, find_resnet]
+    network = next((found for find in finders if (found := find(backbone.weights, backbone.config))), None)
     if network is None:
-        tensors = [f"{name} {tuple(tensor.shape)}" for name, tensor in backbone.weights.items()]
+        tensors = [f"{name!r} {tuple(tensor.shape)}" for name, tensor in backbone.weights.items()]
         raise ValueError(
-            f"{checkpoint}: the backbone must be a ResNet or a vision transformer, "
-            f"got {len(tensors)} tensors: {', '.join(tensors[:3])}, ..."
+            f"the backbone must be a ResNet, a vision transformer, a ConvNeXt or a Swin for --format {library}, got "
+            f"{len(tensors)} tensors: {', '.join(tensors[:3])}, ...; --format torch takes any network."
         )
+    if library not in network.libraries:
+        known = " or ".join(network.libraries)
+        raise ValueError(f"{network.name} is exported to {known}, or as it is to torch; got --format {library}.")
     return network
 
 
 def _config(config: dict[str, Any], file: str) -> str:
-    settings = [f"{name}={value!r}" for name, value in config.items() if name != "init_cfg"]
+    from imsvd_plugins.export.settings import arguments  # noqa: PLC0415
+
+    settings = arguments({name: value for name, value in config.items() if name != "init_cfg"})
     pretrained = f"init_cfg=dict(type='Pretrained', checkpoint={file!r}, prefix='backbone.')"
     return f"backbone=dict({', '.join([*(settings or ['...']), pretrained])})"
 

@@ -42,6 +42,11 @@ class ResNet(NamedTuple):
             return ""
         return "A stem's stride and pooling are not in the weights: of a 3x3 one, stride 1 and no pooling are assumed."
 
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """The libraries that have it."""
+        return ("torchvision", "timm", "mmpretrain")
+
     def weights(self, library: str) -> dict[str, Tensor]:
         """The weights by the library's names, which are the same in all."""
         return self.tensors

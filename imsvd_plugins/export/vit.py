@@ -6,11 +6,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from imsvd_plugins.export.naming import pair, renamed
+
 _LIBRARIES = ("timm", "mmpretrain", "torchvision")
-
-
-def _pair(*modules: str) -> list[tuple[str, ...]]:
-    return [tuple(f"{module}.{kind}" for module in modules) for kind in ("weight", "bias")]
 
 
 _IN_PROJECTION = "encoder.layers.encoder_layer_{}.self_attention.in_proj_"
@@ -18,17 +16,17 @@ _IN_PROJECTION = "encoder.layers.encoder_layer_{}.self_attention.in_proj_"
 _NAMES = [
     ("cls_token", "cls_token", "class_token"),
     ("pos_embed", "pos_embed", "encoder.pos_embedding"),
-    *_pair("patch_embed.proj", "patch_embed.projection", "conv_proj"),
-    *_pair("norm", "ln1", "encoder.ln"),
+    *pair("patch_embed.proj", "patch_embed.projection", "conv_proj"),
+    *pair("norm", "ln1", "encoder.ln"),
 ]
 _BLOCK_NAMES = [
-    *_pair("blocks.{}.norm1", "layers.{}.ln1", "encoder.layers.encoder_layer_{}.ln_1"),
+    *pair("blocks.{}.norm1", "layers.{}.ln1", "encoder.layers.encoder_layer_{}.ln_1"),
     ("blocks.{}.attn.qkv.weight", "layers.{}.attn.qkv.weight", _IN_PROJECTION + "weight"),
     ("blocks.{}.attn.qkv.bias", "layers.{}.attn.qkv.bias", _IN_PROJECTION + "bias"),
-    *_pair("blocks.{}.attn.proj", "layers.{}.attn.proj", "encoder.layers.encoder_layer_{}.self_attention.out_proj"),
-    *_pair("blocks.{}.norm2", "layers.{}.ln2", "encoder.layers.encoder_layer_{}.ln_2"),
-    *_pair("blocks.{}.mlp.fc1", "layers.{}.ffn.layers.0.0", "encoder.layers.encoder_layer_{}.mlp.0"),
-    *_pair("blocks.{}.mlp.fc2", "layers.{}.ffn.layers.1", "encoder.layers.encoder_layer_{}.mlp.3"),
+    *pair("blocks.{}.attn.proj", "layers.{}.attn.proj", "encoder.layers.encoder_layer_{}.self_attention.out_proj"),
+    *pair("blocks.{}.norm2", "layers.{}.ln2", "encoder.layers.encoder_layer_{}.ln_2"),
+    *pair("blocks.{}.mlp.fc1", "layers.{}.ffn.layers.0.0", "encoder.layers.encoder_layer_{}.mlp.0"),
+    *pair("blocks.{}.mlp.fc2", "layers.{}.ffn.layers.1", "encoder.layers.encoder_layer_{}.mlp.3"),
 ]
 _PATCHES = ("patch_embed.proj.weight", "patch_embed.projection.weight", "conv_proj.weight")
 # Architectures of mmpretrain's whose heads are not of 64 channels.
@@ -74,10 +72,14 @@ class ViT(NamedTuple):
             return ""
         return f"The number of heads is not in the weights: {self.heads}, of 64 channels each, are assumed."
 
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """The libraries that have it."""
+        return _LIBRARIES
+
     def weights(self, library: str) -> dict[str, Tensor]:
         """The weights by the library's names."""
-        names = dict(zip(_names("timm", self.depth), _names(library, self.depth), strict=True))
-        return {names[name]: tensor for name, tensor in self.tensors.items()}
+        return renamed(self.tensors, _names("timm", self.depth), _names(library, self.depth))
 
     def code(self, library: str, file: str) -> str:
         """The line that makes the network in that library and loads the file."""
@@ -121,8 +123,8 @@ def find_vit(weights: dict[str, Tensor], config: dict[str, Any]) -> ViT | None:
         return None
     weights = {name: tensor for name, tensor in weights.items() if not re.match(r"heads?\.", name)}
     depth = len({match[0] for name in weights if (match := re.search(r"(?<=\blayers\.|\bblocks\.|_layer_)\d+", name))})
-    names = dict(zip(_names(source, depth), _names("timm", depth), strict=True))
-    if differing := sorted(names.keys() ^ weights.keys()):
+    names = _names(source, depth)
+    if differing := sorted(set(names) ^ weights.keys()):
         name = differing[0]
         raise ValueError(
             f"the backbone is no plain vision transformer with a class token and a final norm: {name!r} is "
@@ -134,7 +136,9 @@ def find_vit(weights: dict[str, Tensor], config: dict[str, Any]) -> ViT | None:
                 f"the backbone was trained with model.backbone.{key} = {config[key]!r}, "
                 "which this command does not convert; it must be absent."
             )
-    tensors = {names[name]: tensor for name, tensor in weights.items()}
+    tensors = renamed(weights, names, _names("timm", depth))
+    if tensors["pos_embed"].ndim != 3:
+        raise ValueError(f"the position embedding must be (1, tokens, dim), got {tuple(tensors['pos_embed'].shape)}.")
     _, tokens, dim = tensors["pos_embed"].shape
     patch = tensors["patch_embed.proj.weight"].shape[-1]
     side = math.isqrt(tokens - 1)

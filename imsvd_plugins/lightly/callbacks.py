@@ -4,12 +4,12 @@ from pathlib import Path
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from imsvd_plugins.functional import soft_discretize
 from imsvd_plugins.functional._checks import check_integer
-from imsvd_plugins.functional.diagnostics import representation_figures, signs_of_collapse
+from imsvd_plugins.functional.diagnostics import MEANINGS, representation_figures, signs_of_collapse
 from imsvd_plugins.lightly.errors import SettingsError
 from imsvd_plugins.lightly.two_views import TwoViewsCallback
 from imsvd_plugins.losses import IMSVDLoss
@@ -21,8 +21,8 @@ class RepresentationCallback(TwoViewsCallback):
     Every few epochs the model looks, in evaluation mode, at the epoch's last training images. Logged are
     ``train_rankme`` of the backbone's features, ``train_alignment`` and ``train_uniformity`` of the projections and,
     where the loss is IMSVD's, the figures of its variables: see
-    :func:`~imsvd_plugins.functional.diagnostics.representation_figures`. A collapse gets a warning that says which
-    figure shows it.
+    :func:`~imsvd_plugins.functional.diagnostics.representation_figures`. At the first evaluation a line for each says
+    its range and what is good. A collapse gets a warning that says which figure shows it.
 
     Args:
         interval: Number of epochs from one evaluation to the next; the last epoch is always evaluated.
@@ -36,6 +36,7 @@ class RepresentationCallback(TwoViewsCallback):
 
     def __init__(self, interval: int = 1, num_samples: int = 2048) -> None:
         super().__init__(interval, num_samples)
+        self._explained = False
 
     def evaluate(
         self, trainer: Trainer, pl_module: LightningModule, features: Tensor, z_a: Tensor, z_b: Tensor
@@ -46,6 +47,10 @@ class RepresentationCallback(TwoViewsCallback):
         figures = representation_figures(features, z_a, z_b, *bins)
         # The same on every rank, because the samples are gathered: the mean that Lightning asks for changes nothing.
         pl_module.log_dict({f"train_{name}": value for name, value in figures.items()}, sync_dist=True)
+        if not self._explained:
+            self._explained = True
+            lines = "".join(f"\n  train_{name}: {MEANINGS[name]}" for name in figures)
+            rank_zero_info(f"The metrics of the representation:{lines}")
         for sign in signs_of_collapse(figures):
             rank_zero_warn(f"The representation has collapsed: {sign}.")
 

@@ -9,19 +9,18 @@ from lightly.models.utils import get_weight_decay_parameters
 from lightly.utils.benchmarking import OnlineLinearClassifier
 from lightly.utils.lars import LARS
 from lightly.utils.scheduler import CosineWarmupScheduler
-from pytorch_lightning import LightningModule
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from imsvd_plugins.finite import FiniteWatch
 from imsvd_plugins.functional import HSICTerms, IMSVDTerms
 from imsvd_plugins.functional._checks import check_integer
 from imsvd_plugins.lightly import preflight, resuming
 from imsvd_plugins.lightly.backbones import ResNet
 from imsvd_plugins.lightly.errors import SettingsError
+from imsvd_plugins.lightly.finite import WatchedModule
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 
 Batch = Sequence[Any]  # views, labels and, from a LightlyDataset, file names
@@ -32,7 +31,7 @@ MakeScheduler = Callable[[Optimizer], LRScheduler]
 _OBJECTS = ["backbone", "projection_head", "prediction_head", "criterion", "optimizer", "lr_scheduler"]
 
 
-class SelfSupervisedModule(LightningModule):
+class SelfSupervisedModule(WatchedModule):
     """A method in the form of Lightly's ImageNet benchmark; the arguments are explained at the methods."""
 
     method: ClassVar[str]
@@ -51,7 +50,7 @@ class SelfSupervisedModule(LightningModule):
         lr_scheduler: MakeScheduler | None,
         check_finite: bool,
     ) -> None:
-        super().__init__()
+        super().__init__(check_finite)
         if batch_size_per_device is not None:
             check_integer("batch_size_per_device", batch_size_per_device, minimum=1)
         elif optimizer is None:
@@ -69,7 +68,6 @@ class SelfSupervisedModule(LightningModule):
         self.make_optimizer = optimizer
         self.decay_norms_and_biases = decay_norms_and_biases
         self.make_scheduler = lr_scheduler
-        self._finite_watch = FiniteWatch() if check_finite else None
         self.backbone = ResNet(50) if backbone is None else backbone
         self.projection_head = projection_head
         self.online_classifier: OnlineLinearClassifier | None = None
@@ -113,8 +111,7 @@ class SelfSupervisedModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Stop before broken weights are saved; keep the settings that no state holds."""
-        if self._finite_watch is not None:
-            self._finite_watch.look()
+        super().on_save_checkpoint(checkpoint)
         if self.trainer.optimizers:
             checkpoint[resuming.KEY] = resuming.settings(self)
 
@@ -217,22 +214,6 @@ class SelfSupervisedModule(LightningModule):
     def trained_networks(self) -> list[nn.Module]:
         """What the optimizer trains beside the online classifier."""
         return [self.backbone, self.projection_head]
-
-    def watch(self, views: Sequence[Tensor], terms: IMSVDTerms | HSICTerms) -> None:
-        """Have NaN and infinite values in this step's views and terms noticed, later."""
-        if self._finite_watch is not None:
-            place = f"epoch {self.current_epoch}, step {self.global_step}"
-            self._finite_watch.record(place, "images", views, terms._asdict())
-
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Stop if something was NaN or infinite; a look at several steps at once, and before a validation."""
-        if self._finite_watch is not None and (self._finite_watch.is_due or self.trainer.is_last_batch):
-            self._finite_watch.look()
-
-    def on_train_end(self) -> None:
-        """The same where a training ends amid an epoch."""
-        if self._finite_watch is not None:
-            self._finite_watch.look()
 
     def log_and_total(self, terms: IMSVDTerms | HSICTerms, features: Tensor, batch: Batch, batch_idx: int) -> Tensor:
         """Log the terms and train the online classifier, from whose loss no gradient reaches the backbone."""

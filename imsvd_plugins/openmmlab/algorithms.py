@@ -101,6 +101,8 @@ def _part(key: str, part: dict[str, Any] | nn.Module, *known: str) -> nn.Module:
 class IMSVD(SiameseAlgorithm):
     """IMSVD (Niu et al., arXiv 2501.03469): two or more views, one network, no target network.
 
+    NaN or infinite images, loss or terms stop the training, unless the head's ``check_finite`` is False.
+
     Args:
         backbone: Config of the backbone.
         neck: Config of the projector. Its outputs, a multiple of the loss's ``num_bins``, are the latent variables.
@@ -131,7 +133,8 @@ class SSLHSIC(SiameseAlgorithm):
     With one, the objective's four views are the online network's predictions of two views and the target network's
     projections of them, which get no gradient. Of a multi-crop, beyond the paper, they are the predictions of all views
     and the target projections of the largest: small crops are predicted from whole images, not the reverse. Without a
-    target network they are the projections of two or more views.
+    target network they are the projections of two or more views. NaN or infinite images, loss or terms stop the
+    training, unless the head's ``check_finite`` is False.
 
     Args:
         backbone: Config of the backbone.

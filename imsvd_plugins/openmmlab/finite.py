@@ -6,14 +6,14 @@ import torch
 from mmengine.logging import MessageHub
 from torch import Tensor
 
-from imsvd_plugins.finite import FiniteWatch
+from imsvd_plugins.finite import INTERVAL, FiniteWatch
 
 
 class RunWatch:
     """Asks mmengine where the training is, for a :class:`~imsvd_plugins.finite.FiniteWatch`.
 
-    It also looks in each epoch's last step, before the epoch's evaluations and its checkpoint: mmengine saves on one
-    process alone, and so too late for the ranks to stop together.
+    It looks in each epoch's last step too, before the epoch's evaluations and its checkpoint, and always before the
+    step's weights change: mmengine saves on one process alone, where it is too late for the ranks to stop together.
     """
 
     def __init__(self) -> None:
@@ -46,5 +46,5 @@ class RunWatch:
             step, length = iteration + 1 - self._first_iter, iterations // epochs
             place = f"epoch {epoch + 1}, iteration {step}"
         self._watch.record(f"{place} of {length}", name, inputs, terms)
-        if self._watch.is_due or step == length:
+        if (iteration + 1) % INTERVAL == 0 or step == length:
             self._watch.look()

@@ -41,6 +41,19 @@ def test_rows_are_the_first_views_and_columns_the_second_views(shown):
     assert colours[0, 1] == pytest.approx(2)  # the only pair of bins there is: four times as frequent
 
 
+@pytest.mark.parametrize("variables", [[0], range(4)])
+def test_a_legend_within_the_figure_says_what_good_and_collapse_look_like(variables):
+    codes = all_codes(num_variables=4, num_bins=3)
+    figure = draw_joint_distribution(codes, codes, variables)
+    figure.canvas.draw()
+    [legend] = [text for text in figure.texts if "Collapse: " in text.get_text()]
+    assert legend.get_text().startswith("Good: ")
+    extent, whole = legend.get_window_extent(), figure.bbox
+    assert whole.x0 <= extent.x0 < extent.x1 <= whole.x1
+    assert whole.y0 <= extent.y0 < extent.y1 < figure.axes[0].get_window_extent().y0
+    plt.close(figure)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

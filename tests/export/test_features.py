@@ -11,12 +11,20 @@ from torch import nn
 
 from imsvd_plugins import cli
 from imsvd_plugins.lightly import IMSVD, SSLHSIC, IMSVDProjectionHead
+from imsvd_plugins.lightly.backbones import SmallCNN, TimmBackbone
 
 VIT = {
     "type": "VisionTransformer",
     "arch": {"embed_dims": 48, "num_layers": 2, "num_heads": 3, "feedforward_channels": 96},
     "img_size": 32,
     "patch_size": 8,
+}
+CONVNEXT = {"type": "ConvNeXt", "arch": {"depths": [1, 1, 2, 1], "channels": [8, 16, 24, 32]}}
+SWIN = {
+    "type": "SwinTransformer",
+    "arch": {"embed_dims": 24, "depths": [1, 2, 2, 1], "num_heads": [1, 2, 4, 8]},
+    "img_size": 64,
+    "window_size": 2,
 }
 THREE_STAGES = {"num_stages": 3, "strides": (1, 2, 2), "dilations": (1, 1, 1), "out_indices": (2,)}
 
@@ -106,6 +114,76 @@ def test_the_vit_of_the_library_is_named_if_it_has_one(mmengine_file, export):
     assert_equal_features(backbone, model, size=224)
 
 
+@pytest.mark.parametrize("config", [CONVNEXT, SWIN], ids=lambda config: config["type"])
+def test_a_convnext_and_a_swin_go_from_mmpretrain_to_timm_and_back(config, mmengine_file, export, tmp_path):
+    pytest.importorskip("timm")
+    backbone = randomised(MODELS.build(config))
+    model, _ = export(mmengine_file(backbone, config), "timm")
+    assert_equal_features(backbone, model)
+    # As a training of Lightly's has them, where nothing says what they are.
+    torch.save(nn.ModuleDict({"backbone": model}).state_dict(), tmp_path / "model.pt")
+    again, printed = export(tmp_path / "model.pt", "mmpretrain")
+    assert_equal_features(backbone, again)
+    assert ("64 pixels, 32 times the window, are assumed" in printed) == (config is SWIN)
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ({"type": "ConvNeXt", "arch": "tiny"}, "convnext_tiny"),
+        ({"type": "SwinTransformer", "arch": "tiny"}, "swin_tiny_patch4_window7_224"),
+    ],
+)
+def test_timms_own_convnext_and_swin_are_named(config, name, mmengine_file, export):
+    pytest.importorskip("timm")
+    backbone = randomised(MODELS.build(config))
+    model, printed = export(mmengine_file(backbone, config), "timm")
+    assert f"timm.create_model('{name}', " in printed
+    assert_equal_features(backbone, model, size=224)
+
+
+def test_timms_models_of_a_yaml_training_keep_their_names(tmp_path, export, failure):
+    timm = pytest.importorskip("timm")
+    settings = {"name": "mobilenetv3_small_050", "pretrained": False, "options": {"drop_rate": 0.1}}
+    backbone = randomised(TimmBackbone(**settings))
+    state = {f"backbone.{name}": tensor for name, tensor in backbone.state_dict().items()}
+    component = {"class_path": "imsvd_plugins.lightly.backbones.TimmBackbone", "init_args": settings}
+    torch.save({"state_dict": state, "hyper_parameters": {"backbone": component}}, tmp_path / "last.ckpt")
+    model, printed = export(tmp_path / "last.ckpt", "timm")
+    assert "timm.create_model('mobilenetv3_small_050', num_classes=0, drop_rate=0.1)" in printed
+    assert type(model) is type(timm.create_model("mobilenetv3_small_050"))
+    assert_equal_features(backbone, model)
+    assert "--format torch takes any network" in failure(tmp_path / "last.ckpt", "torchvision")
+
+
+def test_timms_models_of_mmpretrain_keep_their_names(mmengine_file, export):
+    pytest.importorskip("timm")
+    config = {"type": "TIMMBackbone", "model_name": "mobilenetv3_small_050"}
+    backbone = randomised(MODELS.build(config))
+    model, _ = export(mmengine_file(backbone, config), "timm")
+    assert_equal_features(backbone, model)
+
+
+def test_the_demos_own_checkpoint_is_taken(tmp_path, export, failure):
+    module = IMSVD(8, 10, backbone=SmallCNN(), projection_head=IMSVDProjectionHead(128, 8, 80))
+    torch.save({"state_dict": randomised(module).state_dict()}, tmp_path / "last.ckpt")
+    model, printed = export(tmp_path / "last.ckpt", "torch")
+    assert "import imsvd_plugins.lightly.backbones; model = imsvd_plugins.lightly.backbones.SmallCNN(); " in printed
+    assert_equal_features(module.backbone, model, size=16)
+    assert "--format torch takes any network" in failure(tmp_path / "last.ckpt", "timm")
+
+
+def test_any_network_keeps_its_own_names(tmp_path, capsys):
+    backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    torch.save(nn.ModuleDict({"backbone": backbone}).state_dict(), tmp_path / "model.pt")
+    assert cli.main(["export", str(tmp_path / "model.pt"), "--format", "torch"]) == 0
+    names: dict[str, object] = {"model": nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), "torch": torch}
+    printed = capsys.readouterr().out.splitlines()
+    exec(printed[1].strip(), names)
+    assert_equal_features(backbone, names["model"])
+    assert printed[2] == "The checkpoint does not tell its class: model is a network of that class."
+
+
 def test_the_vits_heads_come_from_the_config(mmengine_file, export):
     # The same shapes as deit-small, whose heads are six.
     config = {"type": "MoCoV3ViT", "arch": "mocov3-small", "img_size": 32, "patch_size": 16}
@@ -171,7 +249,20 @@ def test_wrappers_do_not_matter(prefix, tmp_path, export):
         ),
         ({"type": "ResNet", "depth": 50, "style": "caffe"}, "timm", r"model\.backbone\.style = 'caffe'.*'pytorch'"),
         ({"type": "ResNet", "depth": 18, "strides": (1, 2, 2, 1)}, "timm", r"model\.backbone\.strides = \(1, 2, 2, 1"),
-        ({"type": "VGG", "depth": 11}, "torchvision", r"must be a ResNet or a vision transformer, got 16 tensors: "),
+        (
+            {"type": "VGG", "depth": 11},
+            "torchvision",
+            r"must be a ResNet, a vision .*, got 16 tensors: .*--format torch",
+        ),
+        (
+            CONVNEXT,
+            "torchvision",
+            "ConvNeXt of 1-1-2-1 blocks, .* is exported to timm or mmpretrain, or as it is to torch",
+        ),
+        ({**CONVNEXT, "use_grn": True}, "timm", "no plain ConvNeXt .* one tensor too many"),
+        ({**CONVNEXT, "gap_before_final_norm": False}, "timm", r"model\.backbone\.gap_before_final_norm = False"),
+        ({**SWIN, "use_abs_pos_embed": True}, "timm", "no plain Swin .*'absolute_pos_embed' is one tensor too many"),
+        ({**SWIN, "pad_small_map": True}, "timm", r"model\.backbone\.pad_small_map = True; timm's Swin has False"),
         ({**VIT, "layer_scale_init_value": 0.1}, "timm", "no plain vision transformer .*gamma.* one tensor too many"),
         ({**VIT, "final_norm": False}, "torchvision", r"no plain vision transformer .*ln1\.bias.* absent"),
         ({**VIT, "norm_cfg": {"type": "LN", "eps": 0.1}}, "timm", r"model\.backbone\.norm_cfg"),

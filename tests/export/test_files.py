@@ -1,6 +1,8 @@
 """What export reads and writes: no code is run, nothing is overwritten, and what it cannot take is named."""
 
 import builtins
+import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +11,8 @@ from typing import Any
 import pytest
 import torch
 from mmpretrain.models.backbones import ResNet
+from mmpretrain.registry import MODELS
 from torch import nn
-
-from imsvd_plugins import cli
 
 
 class Hyperparameters:
@@ -64,7 +65,8 @@ sys.exit(cli.main(["export", sys.argv[1], "--format", "torchvision"]))
 
 
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path, failure):
-    assert "must be a file, and" in failure(tmp_path / "absent.pth", "timm")
+    assert "CHECKPOINT must be a file, and" in failure(tmp_path / "absent.pth", "timm")
+    assert "CHECKPOINT must be a file, and" in failure(tmp_path / "no" / "folder" / "absent.pth", "timm")
     assert "is a folder" in failure(tmp_path, "timm")
     file = tmp_path / "x.pth"
     file.write_text("no weights")
@@ -96,11 +98,62 @@ def test_a_file_is_replaced_by_force_alone_and_never_half_written(tmp_path, expo
 
     with monkeypatch.context() as patch:
         patch.setattr(torch, "save", full)
-        with pytest.raises(OSError, match="No space"):
-            cli.main(["export", str(tmp_path / "model.pt"), "--format", "torchvision", *options, "--force"])
+        line = failure(tmp_path / "model.pt", "torchvision", *options, "--force")
+        assert line.endswith(f"{output} cannot be written: No space left on device.")
     assert output.read_text() == "precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt", "out.pth"]
 
     model, _ = export(tmp_path / "model.pt", "torchvision", *options, "--force")
     assert torch.equal(model.conv1.weight, state["backbone.conv1.weight"])
     assert "existing folder" in failure(tmp_path / "model.pt", "timm", "--output", str(tmp_path / "no" / "x"))
+
+
+def test_a_damaged_file_ends_in_a_line(tmp_path, failure):
+    """Cut off anywhere, or with any byte another one; at times it still is a checkpoint, but of no known network."""
+    state = {f"backbone.{name}": tensor for name, tensor in nn.Conv2d(3, 1, 1).state_dict().items()}
+    torch.save({"state_dict": state, "hyper_parameters": {"a": [1, "b", 2.0]}}, tmp_path / "whole.pt")
+    whole = (tmp_path / "whole.pt").read_bytes()
+    generator = random.Random(0)
+    file = tmp_path / "damaged.pt"
+    for attempt in range(200):
+        place = generator.randrange(len(whole))
+        other = bytes([generator.randrange(256)])
+        file.write_bytes(whole[:place] if attempt % 4 == 0 else whole[:place] + other + whole[place + 1 :])
+        assert "damaged.pt" in failure(file, "timm")
+
+
+@pytest.mark.parametrize("tensor", [torch.zeros(()), torch.zeros(3), torch.zeros(1, 1, 1)])
+def test_tensors_of_no_network_end_in_a_line(tensor, tmp_path, failure):
+    for config in (
+        {"type": "VisionTransformer", "arch": "deit-tiny"},
+        {"type": "ConvNeXt"},
+        {"type": "SwinTransformer"},
+    ):
+        state = {f"backbone.{name}": tensor for name in MODELS.build(config).state_dict()}
+        torch.save(state, tmp_path / "model.pt")
+        line = failure(tmp_path / "model.pt", "timm")
+        assert re.search("the shapes or settings are no network's|must be|has no", line), line
+
+
+@pytest.mark.parametrize("state", [{"backbone.": torch.ones(1)}, {"backbone.x": torch.ones(1, device="meta")}])
+def test_what_is_no_weight_is_no_backbone(state, tmp_path, failure):
+    torch.save(state, tmp_path / "model.pt")
+    assert "none of its 1 entries is a tensor under 'backbone.'" in failure(tmp_path / "model.pt", "timm")
+
+
+def test_a_config_is_never_text_to_run(tmp_path, failure, monkeypatch):
+    """The printed line is there to be pasted: what a file names in it must be plain data."""
+    monkeypatch.chdir(tmp_path)
+    state = {f"backbone.{name}": tensor for name, tensor in nn.Conv2d(3, 1, 1).state_dict().items()}
+    for config in ('{"type": "X", "a=1); import os; os.mkdir(chr(97)); (": 1}', "dict(type='X', b={'c': b'd'})"):
+        torch.save({"meta": {"cfg": f"model = dict(backbone={config})"}, "state_dict": state}, tmp_path / "x.pth")
+        assert "must be a name with plain data" in failure(tmp_path / "x.pth", "mmpretrain")
+    deep = f"model = {'(' * 5000}{')' * 5000}"
+    torch.save({"meta": {"cfg": deep}, "state_dict": state}, tmp_path / "x.pth")
+    assert "must be a ResNet" in failure(tmp_path / "x.pth", "timm")
+    component = {
+        "class_path": "imsvd_plugins.lightly.backbones.TimmBackbone",
+        "init_args": {"name": "a", "options": {"b)": 1}},
+    }
+    torch.save({"state_dict": state, "hyper_parameters": {"backbone": component}}, tmp_path / "x.pth")
+    assert "must be a name with plain data" in failure(tmp_path / "x.pth", "timm")

@@ -98,6 +98,20 @@ def test_a_training_may_end_by_its_steps(small_model, loaders, make_trainer, max
     assert seen == [(epoch, 8 * num_batches)]
 
 
+def test_what_the_metrics_mean_is_said_once(small_model, loaders, make_trainer, caplog):
+    with caplog.at_level("INFO", logger="pytorch_lightning"):
+        make_trainer(max_epochs=3, callbacks=[RepresentationCallback()]).fit(small_model("imsvd"), *loaders)
+    [said] = [
+        record.getMessage() for record in caplog.records if "metrics of the representation" in record.getMessage()
+    ]
+    lines = said.splitlines()[1:]
+    logged = {"train_rankme", "train_alignment", "train_uniformity", *(f"train_{name}" for name in VARIABLES)}
+    assert {line.strip().partition(":")[0] for line in lines} == logged
+    assert (
+        "train_uniformity: how evenly the projections spread over the sphere, about -4 to 0: low is good, 0 is" in said
+    )
+
+
 def test_a_collapse_is_named(small_model, loaders, make_trainer):
     model = small_model("imsvd")
     nn.init.zeros_(model.projection_head.layers[-1].weight)

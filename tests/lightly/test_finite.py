@@ -1,5 +1,9 @@
 """NaN images or a NaN loss stop a training of Lightning's, before the broken weights are saved."""
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,4 +88,25 @@ def test_the_command_ends_in_a_line(tmp_path, monkeypatch, capsys):
     assert cli.main(["lightly", "fit", "--config", str(DIGITS), *words]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("imsvd-plugins: training stopped at epoch 0, step 1: loss, diagonal, off_diagonal, ")
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.slow
+def test_two_ranks_stop_together(tmp_path):
+    settings = ["accelerator=cpu", "devices=2", "strategy=ddp", "max_epochs=3", "default_root_dir=."]
+    words = ["lightly", "fit", "--config", str(DIGITS), *(f"--trainer.{setting}" for setting in settings)]
+    words += ["--model.init_args.optimizer.init_args.lr=1e37", "--trainer.num_sanity_val_steps=0"]
+    done = subprocess.run(
+        [sys.executable, str(Path(sys.executable).with_name("imsvd-plugins")), *words],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    stops = re.findall(r"imsvd-plugins: training stopped at epoch 0, step 1: (.*?) became NaN", done.stderr)
+    assert stops
+    assert set(stops) == {"loss, diagonal, off_diagonal, invariance"}
     assert not list(tmp_path.rglob("*.ckpt"))

@@ -1,0 +1,43 @@
+"""Stopping a training of Lightning's whose images or loss are NaN or infinite."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pytorch_lightning import LightningModule
+from torch import Tensor
+
+from imsvd_plugins.finite import INTERVAL, FiniteWatch
+from imsvd_plugins.functional import HSICTerms, IMSVDTerms
+
+
+class WatchedModule(LightningModule):
+    """A module whose training steps call :meth:`watch`.
+
+    Args:
+        check_finite: Whether what is not finite stops the training.
+    """
+
+    def __init__(self, check_finite: bool) -> None:
+        super().__init__()
+        self._finite_watch = FiniteWatch() if check_finite else None
+
+    def watch(self, views: Sequence[Tensor], terms: IMSVDTerms | HSICTerms) -> None:
+        """Have NaN and infinite values in this step's views and terms noticed, later."""
+        if self._finite_watch is not None:
+            place = f"epoch {self.current_epoch}, step {self.global_step}"
+            self._finite_watch.record(place, "images", views, terms._asdict())
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Stop if something was not finite: a look at several steps at once, and before a validation."""
+        if self._finite_watch is not None and ((batch_idx + 1) % INTERVAL == 0 or self.trainer.is_last_batch):
+            self._finite_watch.look()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Stop before broken weights are saved."""
+        if self._finite_watch is not None:
+            self._finite_watch.look()
+
+    def on_train_end(self) -> None:
+        """The same where a training ends amid an epoch."""
+        if self._finite_watch is not None:
+            self._finite_watch.look()
