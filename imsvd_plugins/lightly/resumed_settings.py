@@ -27,6 +27,8 @@ def settings(module: Any) -> dict[str, Any]:
     """What a checkpoint keeps of a training's settings, plain values by name."""
     plain = (bool, int, float, str)
     criterion = {name: value for name, value in vars(module.criterion).items() if isinstance(value, plain)}
+    if hasattr(module.criterion, "kernel"):
+        criterion["kernel"] = type(module.criterion.kernel).__name__
     trainer = module.trainer
     return {
         **{f"criterion.{name}": value for name, value in criterion.items() if name[0] != "_" and name != "training"},
