@@ -167,6 +167,7 @@ class SelfSupervisedModule(LightningModule):
 
     def _warmup_and_cosine(self, optimizer: Optimizer) -> LRScheduler:
         """Linear warm-up, and cosine to 0.001 of the peak at the last step."""
+        self.trainer.fit_loop.setup_data()  # which a trainer whose end is given in steps has not needed yet
         steps = self.training_steps()
         steps_per_epoch = self.steps_per_epoch()
         if steps_per_epoch is None:
