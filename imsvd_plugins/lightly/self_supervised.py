@@ -70,7 +70,7 @@ class SelfSupervisedModule(LightningModule):
                 num_classes=num_classes,
                 topk=(1, min(5, num_classes)),
             )
-        self._settings_before: dict[str, Any] | None = None  # of the checkpoint that the training goes on from
+        self._settings_before: dict[str, Any] = {}  # of the checkpoint that the training goes on from
         self._steps_ahead = 0  # how far the schedule is ahead of the trainer's count of steps
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class SelfSupervisedModule(LightningModule):
 
     def on_fit_start(self) -> None:
         """Refuse a training that its first steps would refuse."""
-        if self._settings_before is None:  # Else loaders may have a state, which Lightning has not restored yet.
+        if not self.trainer.ckpt_path:  # Else loaders may have a state, which Lightning has not restored yet.
             self.trainer.fit_loop.setup_data()
         preflight.check_batches(self.trainer)
         preflight.check_num_bins(self.trainer, self.criterion)
@@ -116,12 +116,10 @@ class SelfSupervisedModule(LightningModule):
 
     def on_train_start(self) -> None:
         """Take this training's settings, where the restored optimizer and schedule have the checkpoint's."""
-        if self._settings_before is not None:
-            scheduler = self.trainer.lr_scheduler_configs[0].scheduler
-            self._steps_ahead = resumed_settings.take(
-                self, self.trainer.optimizers[0], scheduler, self._settings_before
-            )
-            self._settings_before = None
+        self._steps_ahead = 0
+        if self.trainer.ckpt_path:
+            optimizer, scheduler = self.trainer.optimizers[0], self.trainer.lr_scheduler_configs[0].scheduler
+            self._steps_ahead = resumed_settings.take(self, optimizer, scheduler, self._settings_before)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """Score the online classifier, if there is one, on labelled images."""
