@@ -8,7 +8,6 @@ import zipfile
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml  # type: ignore[import-untyped]
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -166,10 +165,7 @@ def _fault(argv: list[str]) -> str | None:
     """What the parser has refused, if it is one of the settings."""
     if argv and argv[0][0] != "-" and argv[0] not in _CommandLine.subcommands():
         return f"{argv[0]}: there is no such subcommand, but {' and '.join(_CommandLine.subcommands())}"
-    try:
-        settings = given_settings(argv)
-    except (OSError, yaml.YAMLError):
-        return None
+    settings = given_settings(argv)
     checkpoint = settings.get("checkpoint")
     if isinstance(checkpoint, dict) and "dirpath" in checkpoint:
         return "checkpoint.dirpath: checkpoints are in the folder checkpoints of trainer.default_root_dir; set that"

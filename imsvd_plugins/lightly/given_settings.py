@@ -27,27 +27,32 @@ def given_settings(argv: list[str]) -> dict[str, Any]:
     Args:
         argv: A subcommand and its options.
 
-    Raises:
-        OSError: If a config file cannot be read.
-        yaml.YAMLError: If a config file is no YAML.
+    Returns:
+        Empty if a config is no file that can be read, or no YAML with keys.
     """
     settings: dict[str, Any] = {}
     for key, value in _options(argv):
-        if key in ("config", "c"):
-            for name, part in (yaml.safe_load(Path(value).read_text()) or {}).items():
-                _set(settings, name, part)
-        else:
+        if key not in ("config", "c"):
             _set(settings, key, _yaml(value))
+            continue
+        try:
+            config = yaml.safe_load(Path(value).read_text())
+        except (OSError, yaml.YAMLError):
+            return {}
+        if not isinstance(config, dict):
+            return {}
+        for name, part in config.items():
+            _set(settings, str(name), part)
     return settings
 
 
 def _options(argv: list[str]) -> Iterator[tuple[str, str]]:
-    words = iter(argv)
-    for word in words:
-        if word.startswith("-"):
-            key, is_one_word, value = word.lstrip("-").partition("=")
-            if not key.startswith("print_config") and key not in ("h", "help") and not key.endswith(".help"):
-                yield key, value if is_one_word else next(words, "")
+    for position, word in enumerate(argv):
+        key, has_value, value = word.lstrip("-").partition("=")
+        is_help = key in ("h", "help") or key.endswith(".help") or key.startswith("print_config")
+        if word.startswith("-") and not word[1:2].isdigit() and not is_help:
+            following = argv[position + 1] if argv[position + 1 :] else ""
+            yield key, value if has_value else "" if following.startswith("--") else following
 
 
 def _yaml(text: str) -> Any:

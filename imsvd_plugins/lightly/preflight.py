@@ -10,7 +10,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from imsvd_plugins.lightly.errors import SettingsError
 from imsvd_plugins.losses import IMSVDLoss
@@ -25,36 +25,37 @@ def check_batches(trainer: Trainer) -> None:
     Raises:
         SettingsError: If there is no step, or a batch of one image on a single device.
     """
-    loader = trainer.train_dataloader
-    if not isinstance(loader, DataLoader) or loader.batch_size is None or math.isinf(trainer.num_training_batches):
+    batches = getattr(_loader(trainer), "batch_sampler", None)
+    if not isinstance(batches, BatchSampler) or math.isinf(trainer.num_training_batches):
         return
-    sampler: Any = loader.sampler
+    sampler: Any = batches.sampler
     images = len(sampler)
     if trainer.num_training_batches == 0 and trainer.limit_train_batches != 0:
         raise SettingsError(
             f"There is no step to train: a device has {images} images, which make no whole batch of "
-            f"{loader.batch_size} with drop_last = {loader.drop_last}. Take a smaller batch_size or more images."
+            f"{batches.batch_size} with drop_last = {batches.drop_last}. Take a smaller batch_size or more images."
         )
     if trainer.world_size > 1:  # The statistics may be those of all devices.
         return
-    if loader.batch_size == 1:
+    if batches.batch_size == 1:
         raise SettingsError(
             "The objective is a statistic of the batch, and batches of one image have none: the training data "
             "loader's batch_size must be at least 2, got 1."
         )
-    if not loader.drop_last and images % loader.batch_size == 1 and trainer.num_training_batches == len(loader):
+    all_of_them = trainer.num_training_batches == len(batches)
+    if not batches.drop_last and images % batches.batch_size == 1 and all_of_them:
         raise SettingsError(
-            f"The last batch of an epoch would hold one image, {images} in batches of {loader.batch_size}: give the "
+            f"The last batch of an epoch would hold one image, {images} in batches of {batches.batch_size}: give the "
             "training data loader drop_last=True."
         )
 
 
 def check_num_bins(trainer: Trainer, criterion: nn.Module) -> None:
     """Warn of more bins than images, whose entropy is out of reach."""
-    batch_size = getattr(trainer.train_dataloader, "batch_size", None)
-    if not isinstance(criterion, IMSVDLoss) or not isinstance(batch_size, int):
+    batches = getattr(_loader(trainer), "batch_sampler", None)
+    if not isinstance(criterion, IMSVDLoss) or not isinstance(batches, BatchSampler):
         return
-    images = batch_size * (trainer.world_size if criterion.gather_distributed else 1)
+    images = batches.batch_size * (trainer.world_size if criterion.gather_distributed else 1)
     if criterion.num_bins > images:
         rank_zero_warn(
             f"num_bins = {criterion.num_bins} is more than the {images} images that the loss sees in a step: the "
@@ -72,8 +73,8 @@ def num_features(trainer: Trainer, backbone: nn.Module) -> int | None:
         None where it cannot be known before the first step: of iterable data, of batches that the data module
         transforms, and of a backbone with hooks or that does not run on the meta device.
     """
-    loader = trainer.train_dataloader
-    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
+    loader = _loader(trainer)
+    if loader is None or isinstance(loader.dataset, IterableDataset):
         return None
     module: Any = trainer.datamodule or trainer.lightning_module  # type: ignore[attr-defined]
     if any(is_overridden(hook, module) for hook in ("on_before_batch_transfer", "on_after_batch_transfer")):
@@ -94,8 +95,16 @@ def num_features(trainer: Trainer, backbone: nn.Module) -> int | None:
     return int(features.flatten(start_dim=1).shape[1]) if isinstance(features, Tensor) else None
 
 
+def _loader(trainer: Trainer) -> DataLoader[Any] | None:
+    """The training data loader, also of what wraps one and holds it as its ``loader``."""
+    loader = trainer.train_dataloader
+    loader = getattr(loader, "loader", loader)
+    return loader if isinstance(loader, DataLoader) else None
+
+
 def _on_meta(backbone: nn.Module) -> nn.Module:
     """A copy without weights: a forward pass may change what it finds, and keep what it makes."""
     empty: dict[int, Any] = {id(value): value.to("meta") for value in backbone.buffers()}
     empty |= {id(value): nn.Parameter(value.to("meta"), requires_grad=False) for value in backbone.parameters()}
-    return copy.deepcopy(backbone, empty)
+    # In evaluation mode: normalisation of all devices' batches takes no tensor without a device.
+    return copy.deepcopy(backbone, empty).eval()

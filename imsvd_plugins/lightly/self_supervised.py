@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from imsvd_plugins.functional import HSICTerms, IMSVDTerms
 from imsvd_plugins.functional._checks import check_integer
-from imsvd_plugins.lightly import preflight, resuming
+from imsvd_plugins.lightly import preflight, resumed_settings
 from imsvd_plugins.lightly.backbones import ResNet
 from imsvd_plugins.lightly.errors import SettingsError
 from imsvd_plugins.lightly.finite import WatchedModule
@@ -78,7 +78,7 @@ class SelfSupervisedModule(WatchedModule):
                 num_classes=num_classes,
                 topk=(1, min(5, num_classes)),
             )
-        self._settings_before: dict[str, Any] | None = None  # of the checkpoint that the training goes on from
+        self._settings_before: dict[str, Any] = {}  # of the checkpoint that the training goes on from
         self._steps_ahead = 0  # how far the schedule is ahead of the trainer's count of steps
 
     def forward(self, x: Tensor) -> Tensor:
@@ -97,11 +97,10 @@ class SelfSupervisedModule(WatchedModule):
         if width != expected:
             raise SettingsError(f"projection_head's input_dim must be the backbone's {width} features, got {expected}.")
 
-    def setup(self, stage: str) -> None:
+    def on_fit_start(self) -> None:
         """Refuse a training that its first steps would refuse."""
-        if stage != "fit":
-            return
-        self.trainer.fit_loop.setup_data()
+        if not self.trainer.ckpt_path:  # Else loaders may have a state, which Lightning has not restored yet.
+            self.trainer.fit_loop.setup_data()
         preflight.check_batches(self.trainer)
         preflight.check_num_bins(self.trainer, self.criterion)
         if (width := preflight.num_features(self.trainer, self.backbone)) is not None:
@@ -113,23 +112,23 @@ class SelfSupervisedModule(WatchedModule):
         """Stop before broken weights are saved; keep the settings that no state holds."""
         super().on_save_checkpoint(checkpoint)
         if self.trainer.optimizers:
-            checkpoint[resuming.KEY] = resuming.settings(self)
+            checkpoint[resumed_settings.KEY] = resumed_settings.settings(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another model or optimizer."""
         if self._trainer is None:  # by load_from_checkpoint, which has its own ways
             return
-        resuming.check_fits(self, checkpoint)
+        resumed_settings.check_fits(self, checkpoint)
         if self.trainer.state.fn == TrainerFn.FITTING:
-            self._settings_before = checkpoint.get(resuming.KEY, {})
-            resuming.check_groups(self, self._settings_before)
+            self._settings_before = checkpoint.get(resumed_settings.KEY, {})
+            resumed_settings.check_groups(self, self._settings_before)
 
     def on_train_start(self) -> None:
         """Take this training's settings, where the restored optimizer and schedule have the checkpoint's."""
-        if self._settings_before is not None:
-            scheduler = self.trainer.lr_scheduler_configs[0].scheduler
-            self._steps_ahead = resuming.take(self, self.trainer.optimizers[0], scheduler, self._settings_before)
-            self._settings_before = None
+        self._steps_ahead = 0
+        if self.trainer.ckpt_path:
+            optimizer, scheduler = self.trainer.optimizers[0], self.trainer.lr_scheduler_configs[0].scheduler
+            self._steps_ahead = resumed_settings.take(self, optimizer, scheduler, self._settings_before)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """Score the online classifier, if there is one, on labelled images."""
@@ -167,14 +166,15 @@ class SelfSupervisedModule(WatchedModule):
             optimizer = LARS(groups, lr=learning_rate, momentum=0.9, weight_decay=1e-6)
         if self.make_scheduler is not None:
             scheduler = self.make_scheduler(optimizer)
-            self.planned = resuming.planned(optimizer, scheduler)
+            self.planned = resumed_settings.planned(optimizer, scheduler)
             return [optimizer], [scheduler]
         scheduler = self._warmup_and_cosine(optimizer)
-        self.planned = resuming.planned(optimizer, scheduler)
+        self.planned = resumed_settings.planned(optimizer, scheduler)
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     def _warmup_and_cosine(self, optimizer: Optimizer) -> LRScheduler:
         """Linear warm-up, and cosine to 0.001 of the peak at the last step."""
+        self.trainer.fit_loop.setup_data()  # which a trainer whose end is given in steps has not needed yet
         steps = self.training_steps()
         steps_per_epoch = self.steps_per_epoch()
         if steps_per_epoch is None:

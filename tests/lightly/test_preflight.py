@@ -68,7 +68,7 @@ def test_a_head_of_another_width_is_found_before_the_first_step(make_trainer):
         "criterion": IMSVDLoss(num_bins=4),
     }
     with pytest.raises(SettingsError, match="input_dim must be the backbone's 32 features, got 64"):
-        make_trainer(max_epochs=1).fit(Unreached(8, 10, **parts), DataLoader(Recorder(), 8))
+        make_trainer(max_epochs=1).fit(Unreached(8, 10, warmup_epochs=0, **parts), DataLoader(Recorder(), 8))
 
 
 def random_states():

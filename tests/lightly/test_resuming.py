@@ -91,6 +91,14 @@ def test_another_batch_goes_on_at_the_same_epoch(method, train, loaders):
         rates, model, _ = train(method, 4, resumed=True, data=[larger, loaders[1]])
     assert rates == pytest.approx(whole[4:])
     assert model.schedule_step() == model.training_steps() == 8
+    # And once more, where the step that the checkpoint counts is no longer the schedule's.
+    longer, *_ = train(method, 5, data=[larger, loaders[1]])
+    train(method, 2)
+    with pytest.warns(UserWarning, match="steps in an epoch"):
+        train(method, 3, resumed=True, data=[larger, loaders[1]])
+    rates, model, _ = train(method, 5, resumed=True, data=[larger, loaders[1]])
+    assert rates == pytest.approx(longer[6:])
+    assert model.schedule_step() == model.training_steps() == 10
 
 
 def test_the_settings_of_another_schedule_count(train):

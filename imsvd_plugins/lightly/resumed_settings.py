@@ -27,6 +27,8 @@ def settings(module: Any) -> dict[str, Any]:
     """What a checkpoint keeps of a training's settings, plain values by name."""
     plain = (bool, int, float, str)
     criterion = {name: value for name, value in vars(module.criterion).items() if isinstance(value, plain)}
+    if hasattr(module.criterion, "kernel"):
+        criterion["kernel"] = type(module.criterion.kernel).__name__
     trainer = module.trainer
     return {
         **{f"criterion.{name}": value for name, value in criterion.items() if name[0] != "_" and name != "training"},
@@ -57,7 +59,7 @@ def check_fits(module: LightningModule, checkpoint: dict[str, Any]) -> None:
     own, saved = module.state_dict(), checkpoint["state_dict"]
     differing = [
         f"{name} is {_shape(saved, name)} in the checkpoint and {_shape(own, name)} in the model"
-        for name in sorted(own.keys() | saved.keys())
+        for name in sorted(own.keys() | saved.keys() if module.strict_loading else own.keys() & saved.keys())
         if _shape(own, name) != _shape(saved, name)
     ]
     if differing:
@@ -122,10 +124,11 @@ def _take_schedule(module: Any, scheduler: Any, changed: Changes) -> int:
             if not isinstance(scheduler, CosineWarmupScheduler):  # whose length is in steps, and said in epochs
                 changed[f"lr_scheduler.{name}"] = (getattr(scheduler, name), value)
             setattr(scheduler, name, value)
-    before, now = changed.get(_STEPS, (None, None))
-    if not before or not now or module.trainer.max_steps != -1 or module.make_scheduler is not None:
+    if module.make_scheduler is not None:
         return 0
-    scheduler.last_epoch = round(scheduler.last_epoch * now / before)
+    before, now = changed.get(_STEPS, (None, None))
+    if before and now and module.trainer.max_steps == -1:  # Else the end is in steps, as the position is.
+        scheduler.last_epoch = round(scheduler.last_epoch * now / before)
     return int(scheduler.last_epoch - module.trainer.global_step)
 
 
@@ -142,6 +145,8 @@ def _take_groups(optimizer: Optimizer, scheduler: Any, planned_groups: list[dict
         if group["initial_lr"] != base:
             changed.setdefault("optimizer.lr", (group["initial_lr"], base))
             group["lr"] *= base / group["initial_lr"]
-            group["initial_lr"] = scheduler.base_lrs[index] = base
+            group["initial_lr"] = base
+            if hasattr(scheduler, "base_lrs"):
+                scheduler.base_lrs[index] = base
         if isinstance(scheduler, LambdaLR):  # A function of the position: what it was before plays no part.
             group["lr"] = base * scheduler.lr_lambdas[index](scheduler.last_epoch)
