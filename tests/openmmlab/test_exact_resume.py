@@ -213,13 +213,13 @@ class TestAnotherLength:
             {"type": "CosineAnnealingLR", "by_epoch": True, "begin": 2},
         ]
         options = {"custom_hooks": [], **({"param_scheduler": schedule} if warm_up else {})}
-        run(config(epochs=3, **options))
-        resumed = run(config(epochs=5, resume=True, **options))
+        run(config(epochs=3, **options), tmp_path / "parts")
+        resumed = run(config(epochs=5, resume=True, **options), tmp_path / "parts")
         run(config(epochs=5, **options), tmp_path / "whole")
-        found, expected = last_of(tmp_path), last_of(tmp_path / "whole")
+        found, expected = last_of(tmp_path / "parts"), last_of(tmp_path / "whole")
         assert_same(found["param_schedulers"], expected["param_schedulers"])
         assert_same(found["optimizer"]["param_groups"], expected["optimizer"]["param_groups"])
-        assert rates(tmp_path)[6:] == rates(tmp_path / "whole")[6:]
+        assert rates(tmp_path / "parts")[6:] == rates(tmp_path / "whole")[6:]
         assert "goes on where this config's schedule is now, at " in log_of(resumed)
 
     def test_another_number_of_iterations_in_an_epoch(self, config, run, tmp_path):
