@@ -144,6 +144,7 @@ class TestResumed:
         assert_same(last_of(tmp_path / "resumed"), last_of(tmp_path / "whole"))
         assert logged(tmp_path / "resumed").items() <= logged(tmp_path / "whole").items()
         assert "does not go on exactly" not in log_of(resumed)
+        return resumed
 
     @pytest.mark.parametrize("method", METHODS)
     def test_between_epochs(self, config, run, tmp_path, method):
@@ -157,7 +158,8 @@ class TestResumed:
         # DropPath draws from the process' own generator, beside the loader.
         workers = {"train_dataloader.num_workers": 2, "train_dataloader.persistent_workers": True}
         model = {"model.backbone.drop_path_rate": 0.5}
-        self.compare(lambda: config(epochs=3, **model), run, tmp_path, "epoch_2.pth", **workers)
+        resumed = self.compare(lambda: config(epochs=3, **model), run, tmp_path, "epoch_2.pth", **workers)
+        assert resumed.train_dataloader.num_workers == 2
 
     @pytest.mark.parametrize("sampler", ["InfiniteSampler", "DefaultSampler"])
     @pytest.mark.parametrize("workers", [0, 1])
