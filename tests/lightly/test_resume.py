@@ -84,11 +84,6 @@ def test_it_goes_on_from_anywhere(fit, tmp_path, length, checkpoints):
         assert_goes_on(fit(workers, tmp_path / "saved" / f"{name}.ckpt", **length), whole, step)
 
 
-def test_any_number_of_workers_trains_alike(fit):
-    whole = fit()
-    assert_goes_on(fit(num_workers=2), whole, 0)
-
-
 def test_a_limited_epoch_is_not_taken_for_an_interrupted_one(fit, tmp_path):
     whole = fit(limit=3, max_epochs=2)
     assert_goes_on(fit(ckpt_path=tmp_path / "saved" / "epoch=0.ckpt", limit=3, max_epochs=2), whole, 3)
