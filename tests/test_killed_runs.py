@@ -123,7 +123,7 @@ def run(command, folder, stop=None):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 break
-            time.sleep(0.01)
+            time.sleep(0.05)
         status = process.wait()
     if status != -signal.SIGKILL:
         assert status == 0, (folder / "output.txt").read_text()[-3000:]

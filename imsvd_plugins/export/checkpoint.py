@@ -101,16 +101,12 @@ def _load(path: Path) -> Any:
             f"CHECKPOINT must be a file, and {str(path)!r} is {'a folder' if path.is_dir() else 'absent'}."
         )
     try:
-        # Older versions of torch can only refuse what is no weight.
-        if torch.__version__ < "2.6":
-            return torch.load(path, map_location="cpu", weights_only=True)
         unread: list[Any] = [(_Unread, name) for name in torch.serialization.get_unsafe_globals_in_checkpoint(path)]
         with torch.serialization.safe_globals(unread):
             return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        advice = "" if torch.__version__ >= "2.6" else " (torch 2.6 or later skips harmless ones)"
         raise ValueError(
-            f"{path} holds objects that cannot be read without running code of theirs{advice}: save the model's "
+            f"{path} holds objects that cannot be read without running code of theirs: save the model's "
             f"state_dict() alone with torch.save. ({reason(error)})"
         ) from error
     except Exception as error:

@@ -38,6 +38,7 @@ class ExactResumeHook(Hook):
     priority = 89
 
     def __init__(self) -> None:
+        self._resumed = False
         self._loaded: dict[str, Any] | None = None
         # Of every rank, since the last step or checkpoint; None amid a step.
         self._states: list[dict[str, Any]] | None = None
@@ -51,6 +52,7 @@ class ExactResumeHook(Hook):
         Raises:
             CheckpointError: On every rank, if there are checkpoints and none can be resumed from.
         """
+        self._resumed = False
         self._loaded = self._states = None
         self._validated = self._validation_due = False
         if not runner._resume:
@@ -68,17 +70,17 @@ class ExactResumeHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Take what was saved, before the runner takes the rest."""
         self._loaded = checkpoint.get(_KEY)
-        if runner._resume:
+        self._resumed = runner._resume
+        if self._resumed:
             resume_schedule.follow_config(runner, checkpoint)
 
     def before_train(self, runner: Runner) -> None:
         """Go on from there, if this is a resumed run."""
-        resumed = runner.iter > 0
         reasons = resume_limits.of_config(runner)
-        if resumed:
+        if self._resumed:
             reasons += resume_limits.of_checkpoint(runner, self._loaded)
         for reason in reasons:
-            if resumed:
+            if self._resumed:
                 runner.logger.warning(f"This run does not go on exactly as the uninterrupted one would: {reason}.")
             else:
                 runner.logger.info(f"This run cannot be resumed exactly: {reason}.")
@@ -87,7 +89,7 @@ class ExactResumeHook(Hook):
                 "default_hooks.checkpoint.max_keep_ckpts is 1: mmengine deletes the old checkpoint before it writes "
                 "the new one, and a run killed in between cannot be resumed. Set it to 2."
             )
-        if not resumed or self._loaded is None:
+        if not self._resumed or self._loaded is None:
             return
         sampler = resume_limits.sampler_of(runner)
         if self._loaded["sampler_seed"] is not None and hasattr(sampler, "seed"):
