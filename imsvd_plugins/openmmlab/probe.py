@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -70,7 +70,8 @@ class OnlineProbeHook(EvaluationHook):
                 f"images of {len(labels) // len(views)} labels in {len(views)} calls."
             )
         if self._probe is None:
-            self._build(features)
+            # A loop by iterations goes on within its one epoch; any other begins the epoch again.
+            self._build(features, within_epoch=isinstance(runner.train_loop, IterBasedTrainLoop))
         assert self._probe is not None
         # The hook may be called inside of what the host wraps around a step.
         with torch.enable_grad(), torch.autocast(features.device.type, enabled=False):
@@ -98,7 +99,11 @@ class OnlineProbeHook(EvaluationHook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Store the probe and its optimizer."""
         if self._probe is not None:
-            checkpoint[_STATE] = {"probe": self._probe.state_dict(), "optimizer": self._optimizer.state_dict()}
+            checkpoint[_STATE] = {
+                "probe": self._probe.state_dict(),
+                "optimizer": self._optimizer.state_dict(),
+                "scores": self._scores.clone(),
+            }
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Take them back when training is resumed."""
@@ -110,7 +115,7 @@ class OnlineProbeHook(EvaluationHook):
         if module.training and torch.is_grad_enabled():
             self._features.append(pooled(output).detach().float())
 
-    def _build(self, features: Tensor) -> None:
+    def _build(self, features: Tensor, *, within_epoch: bool) -> None:
         # Zeros: the probe draws no random number that training would miss.
         self._probe = nn.Linear(features.shape[1], self._num_classes, device="meta").to_empty(device=features.device)
         for parameter in self._probe.parameters():
@@ -120,6 +125,8 @@ class OnlineProbeHook(EvaluationHook):
         if self._state is not None:
             self._probe.load_state_dict(self._state["probe"])
             self._optimizer.load_state_dict(self._state["optimizer"])
+            if within_epoch:
+                self._scores += self._state["scores"].to(features.device)
 
 
 def _count_classes(runner: Runner) -> int:
