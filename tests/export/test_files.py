@@ -14,6 +14,8 @@ from mmpretrain.models.backbones import ResNet
 from mmpretrain.registry import MODELS
 from torch import nn
 
+from imsvd_plugins import cli
+
 
 class Hyperparameters:
     """A class that a Lightning checkpoint may hold among its hyperparameters."""
@@ -157,3 +159,17 @@ def test_a_config_is_never_text_to_run(tmp_path, failure, monkeypatch):
     }
     torch.save({"state_dict": state, "hyper_parameters": {"backbone": component}}, tmp_path / "x.pth")
     assert "must be a name with plain data" in failure(tmp_path / "x.pth", "timm")
+
+
+def test_a_class_that_a_config_names_is_not_in_the_line_to_paste(tmp_path, monkeypatch, capsys):
+    state = {f"backbone.{name}": tensor for name, tensor in nn.Conv2d(3, 1, 1).state_dict().items()}
+    for path, shown in (("os.system", False), ("imsvd_plugins.lightly.backbones.ResNet", True)):
+        component = {"class_path": path, "init_args": {"depth": 18}}
+        torch.save({"state_dict": state, "hyper_parameters": {"backbone": component}}, tmp_path / "x.ckpt")
+        assert cli.main(["export", str(tmp_path / "x.ckpt"), "--format", "torch", "--force"]) == 0
+        [_, line, *notes] = capsys.readouterr().out.splitlines()
+        assert ("ResNet(depth=18)" in line) == shown
+        assert "system" not in line
+        assert shown or notes == [
+            "The checkpoint says that its class is 'os.system': model is a network of that class."
+        ]
