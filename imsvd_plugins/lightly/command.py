@@ -14,10 +14,12 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from imsvd_plugins.lightly.given_settings import find_fault, given_settings
+from imsvd_plugins.lightly.given_settings import given_settings
+from imsvd_plugins.lightly.setting_faults import find_fault
 
 _PROG = "imsvd-plugins lightly"
 _ROOTS = {"trainer": Trainer, "model": LightningModule, "data": LightningDataModule, "checkpoint": ModelCheckpoint}
+_OTHERS = {"seed_everything": bool | int, "ckpt_path": str | None, "weights_only": bool | None, "verbose": bool}
 _LINKED = {"batch_size_per_device", "num_classes"}  # which the model gets from the data
 
 
@@ -134,7 +136,7 @@ class _CommandLine(LightningCLI):
         """Say in a line what value a component refuses, instead of how deep in the config it is."""
         try:
             super().instantiate_classes()
-        except (OSError, TypeError, ValueError) as error:
+        except (ImportError, OSError, TypeError, ValueError) as error:
             cause: BaseException = error
             while _raised_in(cause).startswith("jsonargparse") and (inner := cause.__cause__ or cause.__context__):
                 cause = inner
@@ -169,7 +171,7 @@ def _fault(argv: list[str]) -> str | None:
     checkpoint = settings.get("checkpoint")
     if isinstance(checkpoint, dict) and "dirpath" in checkpoint:
         return "checkpoint.dirpath: checkpoints are in the folder checkpoints of trainer.default_root_dir; set that"
-    return find_fault(settings, _ROOTS, ["seed_everything", "ckpt_path", "weights_only", "verbose"], _LINKED)
+    return find_fault(settings, _ROOTS, _OTHERS, _LINKED)
 
 
 def _raised_in(error: BaseException) -> str:

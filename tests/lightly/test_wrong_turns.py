@@ -99,7 +99,14 @@ TURNS = {
     "--trainer.callbacks+ imsvd_plugins.lightly.KNNCallback --trainer.callbacks.init_args.kk 3": "trainer.callbacks[0]."
     "init_args.kk: KNNCallback has no argument kk; did you mean k?",
     "--modell x": "modell: there is no such setting; did you mean model?",
+    "--model IMSVDD": "model: IMSVDD is no import path such as imsvd_plugins.lightly.IMSVD; did you mean IMSVD?",
+    "--model torch.nn.Linear": "model: must be LightningModule, got torch.nn.Linear",
+    "--model.init_args.lr_scheduler torch.optim.lr_scheduler.StepLR": "model.init_args.lr_scheduler: StepLR needs the "
+    "argument step_size",
+    "--trainer.callbacks+=pytorch_lightning.callbacks.EarlyStopping": "trainer.callbacks: EarlyStopping needs the "
+    "argument monitor",
     # Values
+    "--seed_everything x": "seed_everything: must be bool | int, got 'x'",
     f"{CRITERION}.init_args.num_bins many": f"{CRITERION[2:]}.init_args.num_bins: must be int, got 'many'",
     f"{CRITERION}.init_args.num_bins 7": "num_bins must divide the projector's output dimension D = 32, got num_bins = "
     "7; nearest that do: 2, 4, 8, 16.",
