@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from imsvd_plugins.functional.multi_crop import largest_views
 from imsvd_plugins.openmmlab.building import build, class_of, output_width
-from imsvd_plugins.openmmlab.errors import ConfigValueError
+from imsvd_plugins.openmmlab.errors import ConfigTypeError, ConfigValueError
 from imsvd_plugins.openmmlab.heads import HSICHead, IMSVDHead
 
 _STAGES = ("backbone", "neck")
@@ -34,11 +34,11 @@ class SiameseAlgorithm(BaseSelfSupervisor):
         name = type(self).__name__
         if unknown:
             settings = [key for key in inspect.signature(type(self)).parameters if key != "unknown"]
-            raise TypeError(
+            raise ConfigTypeError(
                 f"model.{next(iter(unknown))} is no setting of {name}; its settings are {', '.join(settings)}."
             )
         if backbone is None:
-            raise ValueError(f"model.backbone must be given for {name}, such as dict(type='ResNet', depth=50).")
+            raise ConfigValueError(f"model.backbone must be given for {name}, such as dict(type='ResNet', depth=50).")
         if neck is None:
             raise ConfigValueError(
                 f"model.neck, the projector, must be given for {name}, such as dict(type='NonLinearNeck', ...)."
