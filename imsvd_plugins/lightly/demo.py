@@ -35,8 +35,7 @@ def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None, o
         method: "imsvd" or "ssl-hsic".
         work_dir: Folder of the checkpoint and the log.
         resume: Whether to go on from the checkpoint in ``work_dir``; where there is none, training starts anew.
-        epochs: Epochs of the whole training; None for the recipe's 60. A resumed one keeps the learning rates that
-            were planned at its start.
+        epochs: Epochs of the whole training; None for the recipe's 60. A resumed one follows this length's schedule.
         on_epoch: Called after each epoch.
 
     Returns:
