@@ -111,7 +111,7 @@ class SelfSupervisedModule(WatchedModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Stop before broken weights are saved; keep the settings that no state holds."""
         super().on_save_checkpoint(checkpoint)
-        if self.trainer.optimizers:
+        if self._trainer is not None and self._trainer.optimizers:
             checkpoint[resumed_settings.KEY] = resumed_settings.settings(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

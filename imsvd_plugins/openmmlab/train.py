@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 
 import imsvd_plugins
-from imsvd_plugins.openmmlab.errors import ConfigError
+from imsvd_plugins.openmmlab.errors import ConfigError, ConfigValueError
 from imsvd_plugins.openmmlab.safe_globals import STAND_INS
 
 _USAGE = {
@@ -39,7 +39,7 @@ def resolve_config(name: str) -> Path:
         name: A path, or the name of a shipped config, with its folder or without, with ``.py`` or without.
 
     Raises:
-        ValueError: If there is neither such a file nor such a name.
+        ConfigValueError: If there is neither such a file nor such a name.
     """
     if Path(name).is_file():
         return Path(name)
@@ -49,8 +49,8 @@ def resolve_config(name: str) -> Path:
         if stem in (known, path.relative_to(_CONFIGS).with_suffix("").as_posix()):
             return path
     close = get_close_matches(stem.rpartition("/")[2], shipped)
-    hint = f"\nDid you mean {' or '.join(close)}?" if close else ""
-    raise ValueError(f"shipped configs:\n{_listing()}\nCONFIG {name!r} is neither a file nor a shipped config.{hint}")
+    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    raise ConfigValueError(f"CONFIG {name!r} is neither a file nor a shipped config.{hint}")
 
 
 def _listing() -> str:
@@ -79,7 +79,8 @@ def main(argv: list[str], tool: str = "train") -> None:
         raise SystemExit(f"imsvd-plugins {tool}: CONFIG must come first, got {argv[0]!r}.\nusage: {_USAGE[tool]}")
     try:
         config = resolve_config(words[0])
-    except ValueError as error:
+    except ConfigError as error:
+        print(f"Shipped configs:\n{_listing()}", file=sys.stderr)
         raise SystemExit(f"imsvd-plugins {tool}: {error}") from None
     if tool == "train" and "--auto-scale-lr" in others:
         _check_base_batch_size(config)

@@ -76,7 +76,7 @@ class TestFeatures:
         assert "assumed" not in printed
 
     def test_of_a_resnet_of_lightly(self, library, lightning_file, export):
-        module = IMSVD(8, 10, projection_head=IMSVDProjectionHead(2048, 8, 80))
+        module = IMSVD(8, 10, projection_head=IMSVDProjectionHead(2048, 8, 160))
         randomised(module.backbone)
         model, printed = export(lightning_file(module), library)
         assert_equal_features(module.backbone, model)
@@ -165,7 +165,7 @@ def test_timms_models_of_mmpretrain_keep_their_names(mmengine_file, export):
 
 
 def test_the_demos_own_checkpoint_is_taken(tmp_path, export, failure):
-    module = IMSVD(8, 10, backbone=SmallCNN(), projection_head=IMSVDProjectionHead(128, 8, 80))
+    module = IMSVD(8, 10, backbone=SmallCNN(), projection_head=IMSVDProjectionHead(128, 8, 160))
     torch.save({"state_dict": randomised(module).state_dict()}, tmp_path / "last.ckpt")
     model, printed = export(tmp_path / "last.ckpt", "torch")
     assert "import imsvd_plugins.lightly.backbones; model = imsvd_plugins.lightly.backbones.SmallCNN(); " in printed

@@ -19,7 +19,6 @@ from mmpretrain.datasets import CIFAR10
 from mmpretrain.registry import DATASETS, HOOKS, METRICS, MODELS
 
 import imsvd_plugins
-from imsvd_plugins.openmmlab import safe_globals
 from imsvd_plugins.openmmlab.train import resolve_config, shipped_configs
 
 TESTS = Path(__file__).parent.parent
@@ -251,8 +250,6 @@ def test_a_probe_takes_the_averaged_weights_unless_told_otherwise(tmp_path):
     code = readme.partition("```python\n")[2].partition("```")[0]
     file = tmp_path / "pretraining" / "epoch_1.pth"
     namespace = {"checkpoint": str(file), "unaveraged": str(tmp_path / "unaveraged.pth")}
-    # What importing the package does in a process of its own: the forks' loading takes it back when it is done.
-    safe_globals.allow()
     exec(code, namespace)
     for path, weights in ((file, averaged), (tmp_path / "unaveraged.pth", current)):
         probe = load("resnet50_8xb512-linear-coslr-90e_in1k")

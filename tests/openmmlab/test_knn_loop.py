@@ -121,7 +121,7 @@ class TestCommand:
     def test_predictions_are_not_to_be_had(self, pretrained, tmp_path, monkeypatch):
         monkeypatch.setenv("LOCAL_RANK", "0")
         options = ["--out", str(tmp_path / "predictions.pkl"), "--cfg-options", *NARROW, *SUBSETS]
-        with pytest.raises(ValueError, match="`--out` needs `--out-item metrics`"):
+        with pytest.raises(SystemExit, match="`--out` needs `--out-item metrics`"):
             train.main([EVALUATION, str(pretrained[0]), "--work-dir", str(tmp_path), *options], tool="test")
 
     def test_two_ranks_find_the_same(self, pretrained, tmp_path):
@@ -138,7 +138,7 @@ class TestCommand:
         assert f"knn_top1: {found['knn_top1_k20']:.4f}" in next(tmp_path.rglob("*.log")).read_text()
 
     def test_a_wrong_name_is_this_tools_error(self):
-        with pytest.raises(SystemExit, match=f"imsvd-plugins test: CONFIG .*\n?.*{EVALUATION}"):
+        with pytest.raises(SystemExit, match=f"imsvd-plugins test: CONFIG .*{EVALUATION}"):
             train.main(["resnet14-w24_1xb256-knn_digit", "epoch_60.pth"], tool="test")
 
     def test_help_is_ours_and_the_tools(self, capsys):
