@@ -51,7 +51,7 @@ pytestmark = [
 
 # CONFIG, its --cfg-options, and a pattern of the line.
 WRONG_TURNS = {
-    "a config that does not exist": (f"{IMSVD}2", [], rf"CONFIG .* is neither a file nor a shipped config. Did you mean {IMSVD} or .*\?"),
+    "a config that does not exist": (f"{IMSVD}2", [], rf"CONFIG .* is neither .*\. Did you mean {IMSVD} or .*\?"),
     "a path that does not exist": ("configs/mine.py", [], r"CONFIG 'configs/mine\.py' is neither .*"),
     "a batch larger than the dataset": (
         IMSVD,
