@@ -8,6 +8,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 from imsvd_plugins import __version__, plugins
+from imsvd_plugins._distributions import describe
 from imsvd_plugins._terminal import positive, print_table
 from imsvd_plugins._weights_only import reason, weights_only
 from imsvd_plugins.benchmark import command as benchmark
@@ -157,7 +158,7 @@ def _status(plugin: plugins.Plugin) -> str:
     except plugins.MissingHostError as error:
         return f"needs imsvd_plugins[{plugins.EXTRA_OF_HOST[error.name or '']}]"
     except plugins.PluginError as error:
-        reason = str(error) if error.__cause__ is None else plugins.describe(error.__cause__)
+        reason = str(error) if error.__cause__ is None else describe(error.__cause__)
         return f"broken: {' '.join(reason.split())}"
     return "ok"
 

@@ -15,14 +15,14 @@ Example:
 import importlib
 import os
 import re
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import EntryPoint
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from imsvd_plugins._distributions import describe, entry_points
 from imsvd_plugins._terminal import printable
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _installed() -> dict[tuple[str, str], tuple[Plugin, ...]]:
     external = os.environ.get("IMSVD_PLUGINS_DISABLE_EXTERNAL", "0") in ("", "0")
     declared: dict[tuple[str, str], dict[str, Plugin]] = {}
     projects: set[str] = set()
-    for project, distribution, entries in _distributions():
+    for project, distribution, entries in entry_points():
         # Of one distribution found twice the first counts, as it does for an import.
         if project in projects or not (external or project == _BUILT_IN):
             continue
@@ -205,34 +205,6 @@ def _without_hidden(by_project: dict[str, Plugin]) -> tuple[Plugin, ...]:
         plugin._replace(rivals=tuple(other.distribution for other in by_project.values() if other is not plugin))
         for plugin in usable
     )
-
-
-def _distributions() -> Iterator[tuple[str, str, Iterable[EntryPoint]]]:
-    """Of each installed distribution its normalized name, its name and version, and its entry points.
-
-    Another's broken metadata must not keep this package's own plug-ins from being found, so that each distribution is
-    read by itself.
-    """
-    for index, found in enumerate(distributions()):
-        try:
-            metadata = found.read_text("METADATA") or found.read_text("PKG-INFO")
-        except UnicodeDecodeError:
-            metadata = "unreadable"
-        if not metadata:
-            continue  # The remnant of an installation: pip does not count it as installed either.
-        # Of thousands of distributions a parser of mails would take seconds.
-        headers = dict(re.findall(r"^(Name|Version):[ \t]*(.*?)\s*$", metadata.partition("\n\n")[0], re.MULTILINE))
-        if name := headers.get("Name"):
-            project, label = re.sub(r"[-_.]+", "-", name).lower(), f"{name} {headers.get('Version', '')}".strip()
-        else:
-            project, label = f"unnamed {index}", f"unnamed distribution in {found.locate_file('')}"
-        try:
-            mentioned = "imsvd_plugins." in (found.read_text("entry_points.txt") or "")
-            entries: Iterable[EntryPoint] = found.entry_points if mentioned else ()
-        except Exception as error:
-            warnings.warn(f"plug-ins of {label!r} are passed over: {describe(error)}", stacklevel=2)
-            entries = ()
-        yield project, label, entries
 
 
 def _import(plugin: Plugin) -> Any:
@@ -262,15 +234,6 @@ def _missing_host(error: BaseException | None) -> str | None:
         seen.add(id(error))
         error = error.__context__ if error.__cause__ is None else error.__cause__
     return None
-
-
-def describe(error: BaseException) -> str:
-    """An error's class and message, whatever its message does."""
-    try:
-        message = str(error)
-    except Exception as second:
-        message = f"(its message raises {type(second).__name__})"
-    return f"{type(error).__name__}: {message}"
 
 
 def _where(obj: Callable[..., Any]) -> str:
