@@ -13,7 +13,7 @@ export CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 NO_ALBUMENTATIONS_UPDATE=1
 python3 -m venv "$environment"
 pip="$environment/bin/pip"
 "$pip" install --quiet --upgrade pip
-"$pip" install --quiet -e ".[openmmlab]" "setuptools<81" psutil "pytest>=8"
+"$pip" install --quiet -e ".[openmmlab]" "setuptools<81" psutil "pytest>=8" pytest-xdist
 # The forks install over the same folders. A config whose base is `mmseg::...` is refused where no distribution has the name
 # mmsegmentation, which the fork's has not: its metadata stay.
 "$pip" uninstall --quiet --yes mmengine mmpretrain
