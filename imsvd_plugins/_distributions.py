@@ -38,6 +38,8 @@ def describe(error: BaseException) -> str:
     """An error's class and message, whatever its message does."""
     try:
         message = str(error)
-    except Exception as second:
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as second:
         message = f"(its message raises {type(second).__name__})"
     return f"{type(error).__name__}: {message}"

@@ -14,14 +14,29 @@ def weights_only() -> Iterator[None]:
 
     Whoever sets ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD`` trusts all files and keeps that.
     """
-    if _TRUST in os.environ or _FORCE in os.environ:
+    trusting = os.environ.get(_TRUST, "0").lower() in ("1", "y", "yes", "true")  # as torch reads it
+    with _forced("0" if trusting else "1"):
         yield
-        return
-    os.environ[_FORCE] = "1"
+
+
+@contextmanager
+def own_unpickler() -> Iterator[None]:
+    """Inside, ``torch.load`` takes a ``pickle_module``, which :func:`weights_only` would forbid."""
+    with _forced("0"):
+        yield
+
+
+@contextmanager
+def _forced(value: str) -> Iterator[None]:
+    before = os.environ.get(_FORCE)
+    os.environ[_FORCE] = value
     try:
         yield
     finally:
-        del os.environ[_FORCE]
+        if before is None:
+            del os.environ[_FORCE]
+        else:
+            os.environ[_FORCE] = before
 
 
 def reason(error: UnpicklingError) -> str:

@@ -139,9 +139,9 @@ def _host_group(group: ProcessGroup | None) -> ProcessGroup | None:
         return group
     key: Any = dist.group.WORLD if group is None else group
     if key not in _host_groups:
-        # Ranks outside of the group do not come here, and need not.
-        ranks = dist.get_process_group_ranks(key)
-        _host_groups[key] = dist.new_group(ranks, backend="gloo", use_local_synchronization=True)
+        # Ranks outside of a smaller group do not come here, and need not.
+        ranks, local = dist.get_process_group_ranks(key), world_size(group) < world_size()
+        _host_groups[key] = dist.new_group(ranks, backend="gloo", use_local_synchronization=local)
     return _host_groups[key]  # type: ignore[no-any-return]
 
 

@@ -141,7 +141,9 @@ def make_kernel(name: str) -> "Kernel":
     make = load("kernels", name)
     try:
         kernel = make()
-    except Exception as error:
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:
         raise PluginError(f"kernels plug-in {name!r} cannot be made without arguments: {describe(error)}") from error
     if not isinstance(kernel, Kernel):
         raise PluginError(

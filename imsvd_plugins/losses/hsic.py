@@ -8,7 +8,7 @@ from torch import Tensor
 
 from imsvd_plugins import functional as F
 from imsvd_plugins import plugins
-from imsvd_plugins.distributed import GroupOrMesh, resolve_group, world_size
+from imsvd_plugins.distributed import GroupOrMesh, batch_sizes, resolve_group, world_size
 from imsvd_plugins.functional._checks import (
     check_boolean,
     check_integer,
@@ -113,8 +113,14 @@ class HSICLoss(GatheringLoss):
 
     def forward_components(self, *z_views: Tensor) -> F.HSICTerms:
         """The loss and its unweighted, detached terms, for logging."""
-        ranks = world_size(resolve_group(self.process_group)) if self.gather_distributed else 1
-        z = torch.stack(check_views(z_views, minimum=2 if ranks == 1 else 0))
+        group, shared = resolve_group(self.process_group), self.gather_distributed or self.process_group is not None
+        alone = not shared or world_size(group) == 1
+        z = torch.stack(check_views(z_views, minimum=2 if alone else 0))
+        if not (alone or self.gather_distributed) and self.training:
+            # The ranks share the scale alone: each has a loss of its own, and none may leave the others waiting.
+            sizes = batch_sizes(z.shape[1], "z_views", group)
+            if min(sizes) < 2:
+                raise ValueError(f"z_views: every rank needs at least two samples, got {sizes}.")
         if self.normalize:
             with full_precision(z):
                 z = _unit_vectors(z)

@@ -1,5 +1,6 @@
 """Several distributions install each of OpenMMLab's modules: which of them are there, and what is wrong with that."""
 
+import sys
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 
@@ -18,6 +19,10 @@ def missing(module: str) -> str:
         module: A key of :data:`DISTRIBUTIONS`.
     """
     needs = f"imsvd_plugins.openmmlab needs {module}, which is not installed: pip install"
+    forks = any(name.startswith("onedl-") for each in DISTRIBUTIONS for name in _installed(each))
+    # Upstream's hue jitter needs numpy below 2, which Python 3.13 does not have.
+    if forks or sys.version_info >= (3, 13):
+        return f"{needs} 'imsvd_plugins[onedl]'"
     if module == "mmcv":
         return f"{needs} 'imsvd_plugins[mmcv-lite]', or mmcv itself if mmdet or mmseg need its operators"
     extras = "openmmlab" if _installed("mmcv") else "openmmlab,mmcv-lite"

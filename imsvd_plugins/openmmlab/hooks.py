@@ -21,7 +21,8 @@ class KNNEvalHook(EvaluationHook):
 
     Args:
         train_dataloader: Config of the data loader for the labelled images that vote, as for a classifier: one view an
-            image, with ``gt_label``. Its ``sampler``, ``drop_last`` and ``collate_fn`` are replaced, so that over all
+            image, with ``gt_label``. Its ``sampler``, ``batch_sampler``, ``drop_last`` and ``collate_fn`` are
+            replaced, so that over all
             ranks each image comes exactly once.
         test_dataloader: The same for the images to classify.
         interval: Number of epochs from one evaluation to the next; the last epoch is always evaluated.

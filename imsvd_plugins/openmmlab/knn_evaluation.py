@@ -79,14 +79,15 @@ class KNNEvaluation:
         # One by one: update() of mmengine's configs would mix the new dicts with the old.
         config["sampler"] = {"type": "DefaultSampler", "shuffle": False, "round_up": False}
         config["drop_last"] = False
+        config.pop("batch_sampler", None)
         config["collate_fn"] = {"type": "default_collate"}
         try:
             dataloader: Any = runner.build_dataloader(config, seed=runner.seed)
-        except OSError as error:
+        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
             raise ConfigValueError(f"{key}.dataset of {self._owner}: {error}") from error
         if len(dataloader.dataset) < at_least:
             raise ConfigValueError(
-                f"{key} of {self._owner} must have at least {at_least} images (k = {max(self._k)}, "
-                f"{get_world_size()} processes), got {len(dataloader.dataset)}."
+                f"{key} of {self._owner} must have at least {at_least} images (k = {max(self._k)}, number of "
+                f"processes {get_world_size()}), got {len(dataloader.dataset)}."
             )
         return dataloader  # type: ignore[no-any-return]

@@ -21,7 +21,8 @@ class KNNLoop(BaseLoop):
     Args:
         runner: The runner; mmengine passes it, and the next two.
         dataloader: The config's ``test_dataloader``, one view an image, with ``gt_label``. Its ``sampler``,
-            ``drop_last`` and ``collate_fn`` are replaced, so that over all ranks each image comes exactly once.
+            ``batch_sampler``, ``drop_last`` and ``collate_fn`` are replaced, so that over all ranks each image comes
+            exactly once.
         evaluator: The config's ``test_evaluator``, which must be empty.
         train_dataloader: Config of the data loader for the labelled images that vote, as ``test_dataloader``.
         k: Number of neighbours, or several.

@@ -74,7 +74,7 @@ def _check_images(cfg: Any) -> None:
         if dataset.ann_file and _is_missing(dataset.ann_file):
             raise ConfigValueError(f"{key}.ann_file: there is no file {dataset.ann_file}.")
         folder = dataset.img_prefix
-        if _is_missing(folder):
+        if folder and _is_missing(folder):
             raise ConfigValueError(f"{key}: there is no folder {folder}; see data_root, data_prefix and split.")
         if dataset.ann_file or "://" in folder:
             continue
@@ -108,6 +108,11 @@ def _check_collation(cfg: Any) -> None:
     algorithm, loader = class_of(cfg.get("model")), cfg.get("train_dataloader")
     if algorithm is None or not issubclass(algorithm, BaseSelfSupervisor) or not isinstance(loader, dict):
         return
+    if "drop_last" in loader and "batch_sampler" in loader:
+        raise ConfigValueError(
+            f"train_dataloader.drop_last ({loader['drop_last']}) has no effect beside a batch_sampler: set "
+            "train_dataloader.batch_sampler.drop_last."
+        )
     kind = (loader.get("collate_fn") or {"type": "pseudo_collate"}).get("type")
     if (FUNCTIONS.get(kind) if isinstance(kind, str) else kind) is pseudo_collate:
         raise ConfigValueError(
@@ -230,16 +235,18 @@ def check_batches(dataloader: DataLoader[Any], model: nn.Module, processes: int)
         ConfigValueError: If the dataset is smaller than the batch, or a batch has one image.
     """
     batches: Any = dataloader.batch_sampler
+    if not all(hasattr(batches, name) for name in ("batch_size", "drop_last", "sampler")):
+        return  # Another package's, which makes batches in a way of its own.
     count, batch = len(dataloader.dataset), batches.batch_size  # type: ignore[arg-type]
     losses = [module for module in model.modules() if isinstance(module, (IMSVDLoss, HSICLoss))]
     if isinstance(batches.sampler, InfiniteSampler):
         count = max(count, batch * processes)
     elif len(dataloader) == 0 or (losses and count < batch * processes):
-        least = "no step" if len(dataloader) == 0 else "no full batch"
+        least, fitting = "no step" if len(dataloader) == 0 else "no full batch", count // processes
         shown = f"{batch} x {processes} {'process' if processes == 1 else 'processes'}"
         raise ConfigValueError(
             f"train_dataloader.dataset has {count} images, fewer than the global batch ({shown}), so an epoch has "
-            f"{least}: set train_dataloader.batch_size to {count // processes} or less."
+            f"{least}: {f'set train_dataloader.batch_size to {fitting} or less' if fitting > 1 else 'add images'}."
         )
     if losses and batch * processes < 2:
         raise ConfigValueError("train_dataloader.batch_size must be at least 2: the loss is a statistic of the batch.")

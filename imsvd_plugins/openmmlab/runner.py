@@ -50,5 +50,5 @@ def _naming(key: str) -> Iterator[None]:
     """Say of which dataset a file is missing."""
     try:
         yield
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         raise ConfigValueError(f"{key}: {error}") from error

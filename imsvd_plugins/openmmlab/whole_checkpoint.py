@@ -11,6 +11,7 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 import torch
 from torch import serialization
 
+from imsvd_plugins._weights_only import own_unpickler
 from imsvd_plugins.openmmlab.errors import CheckpointError
 
 
@@ -83,7 +84,8 @@ def is_whole(path: Path) -> bool:
             return False
     try:
         # The older format has no checksums. torch reads the whole file, but builds nothing that it names.
-        torch.load(path, map_location="cpu", weights_only=False, pickle_module=_OutlinePickle)
+        with own_unpickler():
+            torch.load(path, map_location="cpu", weights_only=False, pickle_module=_OutlinePickle)
     except Exception:
         # Depending on the place where it ends, a file makes torch raise about any of Python's errors.
         return False

@@ -161,6 +161,15 @@ def test_without_gathering_the_scale_is_shared_on_request_or_there_is_a_warning(
     assert value != other_value  # the batch stays the rank's own
 
 
+def _share_the_scale_of_one_sample(rank):
+    with pytest.raises(ValueError, match=r"every rank needs at least two samples, got \[3, 1\]"):
+        HSICLoss(num_features=4, process_group=dist.group.WORLD)(*torch.randn(2, 3 - 2 * rank, 8))
+
+
+def test_a_batch_of_one_that_shares_the_scale_is_an_error_on_all_ranks(run_on_ranks):
+    run_on_ranks(_share_the_scale_of_one_sample, 2)
+
+
 @pytest.mark.parametrize("make", [IMSVDLoss, HSICLoss])
 def test_what_is_no_group_is_named(make):
     with pytest.raises(TypeError, match=r"process_group must be a ProcessGroup .* got 3 of type int"):

@@ -62,9 +62,16 @@ def test_without_any_mmcv_both_cures_are_named():
 
 
 @pytest.mark.parametrize(
-    ("mmcv", "extras"), [("mmcv", "openmmlab"), (None, "openmmlab,mmcv-lite")], ids=["mmcv is there", "no mmcv"]
+    ("mmcv", "python", "extras"),
+    [
+        ("mmcv", (3, 12), "openmmlab"),
+        (None, (3, 12), "openmmlab,mmcv-lite"),
+        ("onedl-mmcv", (3, 12), "onedl"),
+        (None, (3, 13), "onedl"),
+    ],
+    ids=["mmcv is there", "no mmcv", "a fork is there", "a Python without numpy 1"],
 )
-def test_what_installs_mmpretrain_depends_on_mmcv(monkeypatch, mmcv, extras):
+def test_what_installs_mmpretrain_depends_on_mmcv(monkeypatch, mmcv, python, extras):
     from imsvd_plugins.openmmlab import distributions
 
     def version(name):
@@ -73,4 +80,5 @@ def test_what_installs_mmpretrain_depends_on_mmcv(monkeypatch, mmcv, extras):
         raise distributions.PackageNotFoundError(name)
 
     monkeypatch.setattr(distributions, "version", version)
+    monkeypatch.setattr(sys, "version_info", python)
     assert distributions.missing("mmpretrain").endswith(f"pip install 'imsvd_plugins[{extras}]'")

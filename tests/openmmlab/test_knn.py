@@ -136,10 +136,15 @@ class TestHook:
         assert modes == [module.training for module in runner.model.modules()]
         assert states == random_states()
 
-    def test_a_config_of_a_training_loader_gives_each_image_once_all_the_same(self, small, run):
+    @pytest.mark.parametrize(
+        "dropping",
+        [{"drop_last": True}, {"batch_sampler": {"type": "imsvd_plugins.SeededBatchSampler", "drop_last": True}}],
+        ids=["loader", "batch sampler"],
+    )
+    def test_a_config_of_a_training_loader_gives_each_image_once_all_the_same(self, small, run, dropping):
         options = {
             "sampler": {"type": "DefaultSampler", "shuffle": True},
-            "drop_last": True,
+            **dropping,
             # What inheriting from another package makes of it.
             "collate_fn": {"type": "default_collate", "_scope_": "mmpretrain"},
         }
