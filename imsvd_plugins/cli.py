@@ -34,10 +34,8 @@ def main(argv: list[str] | None = None) -> int:
         with weights_only():
             return _run(argv)
     except UnpicklingError as error:
-        print(
-            f"imsvd-plugins: the checkpoint is not read, because it is damaged or holds more than data: {reason(error)}",
-            file=sys.stderr,
-        )
+        refusal = "the checkpoint is not read, because it is damaged or holds more than data"
+        print(f"imsvd-plugins: {refusal}: {reason(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("imsvd-plugins: interrupted", file=sys.stderr)
