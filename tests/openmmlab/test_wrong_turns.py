@@ -67,7 +67,7 @@ WRONG_TURNS = {
     "a batch larger than the dataset without drop_last": (
         VIT,
         ["train_dataloader.dataset.data_root=images"],
-        r"train_dataloader\.dataset has 1 images, .* \(256 x 1 process\), so an epoch has no full batch: set .*",
+        r"train_dataloader\.dataset has 1 images, .* \(256 x 1 process\), so an epoch has no full batch: add images\.",
     ),
     "a batch of one": (
         IMSVD,
@@ -193,7 +193,7 @@ WRONG_TURNS = {
     "fewer kNN images than neighbours": (
         IMSVD,
         ["custom_hooks.0.train_dataloader.dataset.indices=19"],
-        r"train_dataloader of KNNEvalHook must have at least 20 images \(k = 20, 1 processes\), got 19\.",
+        r"train_dataloader of KNNEvalHook must have at least 20 images \(k = 20, number of processes 1\), got 19\.",
     ),
     "no neighbours": (IMSVD, ["custom_hooks.0.k=0"], r"k of KNNEvalHook must be an int >= 1, got 0\."),
     "other data that are not there": (
