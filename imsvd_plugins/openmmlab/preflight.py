@@ -160,6 +160,8 @@ def check_schedules(cfg: Any, *, by_epoch: bool, name: str, length: int) -> None
 def check_model(model: nn.Module, cfg: Any) -> None:
     """Check that the neck takes what the backbone really gives, without computing it.
 
+    Only of necks with ``with_avg_pool``, such as NonLinearNeck, is it known what they take.
+
     Args:
         model: The built model.
         cfg: Its config, ``model`` of the whole config.
@@ -171,7 +173,7 @@ def check_model(model: nn.Module, cfg: Any) -> None:
     width = config.get("in_channels") if isinstance(config, dict) else None
     backbone = getattr(model, "backbone", None)
     outputs = _outputs(backbone) if isinstance(width, int) and isinstance(backbone, nn.Module) else None
-    if width is None or outputs is None:
+    if width is None or outputs is None or not hasattr(model.neck, "with_avg_pool"):
         return
     backbone, neck = type(backbone).__name__, type(model.neck).__name__
     if len(outputs) > 1:
@@ -179,8 +181,7 @@ def check_model(model: nn.Module, cfg: Any) -> None:
             f"model.backbone.out_indices of {backbone} must name one stage, because {neck} takes one output, got "
             f"{len(outputs)}."
         )
-    shape = tuple(outputs[0].shape)
-    pooled = getattr(model.neck, "with_avg_pool", None)
+    shape, pooled = tuple(outputs[0].shape), model.neck.with_avg_pool
     if len(shape) == 3:
         raise ConfigValueError(
             f"model.backbone.out_type of {backbone} must be 'cls_token' or 'avg_featmap', with "
@@ -191,12 +192,8 @@ def check_model(model: nn.Module, cfg: Any) -> None:
             f"model.neck.with_avg_pool must be False for {backbone}, which gives one vector an image: "
             "there are no places to average over, got True."
         )
-    if len(shape) == 4 and pooled is False and width == shape[1] and shape[2:] != (1, 1):
-        raise ConfigValueError(
-            f"model.neck.with_avg_pool must be True for {backbone}, which gives feature maps, got False."
-        )
-    # Without pooling the width depends on the size of the images.
-    if width != shape[1] and not (len(shape) == 4 and pooled is False):
+    # Without pooling the width depends on the size of the images, which is not known here.
+    if width != shape[1] and not (len(shape) == 4 and not pooled):
         raise ConfigValueError(
             f"model.neck.in_channels must be the width of the backbone's output, {shape[1]} of {backbone}, got {width}."
         )
