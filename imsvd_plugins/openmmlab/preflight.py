@@ -133,7 +133,7 @@ def check_schedules(cfg: Any, *, by_epoch: bool, name: str, length: int) -> None
         length: The length.
 
     Raises:
-        ConfigValueError: If one begins after the training.
+        ConfigValueError: If one begins after its end, or without an end of its own after the training.
     """
     schedulers = cfg.get("param_scheduler")
     # A dict without a type holds the schedules of several optimizers.
@@ -143,7 +143,11 @@ def check_schedules(cfg: Any, *, by_epoch: bool, name: str, length: int) -> None
             continue
         key = f"param_scheduler.{index}"
         begin, end = scheduler.get("begin", 0), scheduler.get("end")
-        if begin >= (length if end is None else end):
+        if end is not None and begin >= end:
+            raise ConfigValueError(
+                f"{key}.begin of {scheduler.get('type')} must be smaller than {key}.end ({end}), got {begin}."
+            )
+        if end is None and begin >= length:
             raise ConfigValueError(
                 f"{key}.begin of {scheduler.get('type')} must be smaller than {name} ({length}), got {begin}: train "
                 "longer, or shorten the warm-up with this begin and the end of the scheduler before."

@@ -220,6 +220,11 @@ WRONG_TURNS = {
         ["train_cfg.max_epochs=5"],
         r"param_scheduler\.1\.begin of CosineAnnealingLR must be smaller than train_cfg\.max_epochs \(5\), got 10: .*",
     ),
+    "a schedule that ends where it begins": (
+        "barlow_twins.py",
+        ["train_cfg.max_epochs=100", "param_scheduler.1.end=10"],
+        r"param_scheduler\.1\.begin of CosineAnnealingLR must be smaller than param_scheduler\.1\.end \(10\), got 10\.",
+    ),
     "a stock config with a batch larger than the dataset": (
         "barlow_twins.py",
         ["train_dataloader.batch_size=64"],
