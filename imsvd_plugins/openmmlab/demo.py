@@ -47,13 +47,16 @@ def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None, o
     cfg.work_dir = str(work_dir)
     if epochs is not None:
         cfg.train_cfg.max_epochs = epochs
-    if resume and find_latest_checkpoint(work_dir) is None:
+    # A run that was killed just after its first checkpoint has no last_checkpoint.
+    checkpoints = [path for name in ("last_checkpoint", "epoch_*.pth") for path in work_dir.glob(name)]
+    if resume and not checkpoints:
         print(f"No checkpoint in {work_dir}: the training starts anew.")
-        resume = False
     if not resume:
         # Otherwise a new run, interrupted before its first checkpoint, would be resumed from an older run's last one.
-        Path(work_dir, "last_checkpoint").unlink(missing_ok=True)
-    cfg.resume = resume
+        for path in checkpoints:
+            path.unlink()
+    # ExactResumeHook chooses the checkpoint.
+    cfg.resume = resume and bool(checkpoints)
 
     # The weights' initialization is logged before there is a log file.
     if not MMLogger.check_instance_created("demo"):

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
 from mmengine.runner import Runner
 
 from imsvd_plugins.openmmlab.errors import ConfigValueError
+
+_KEY = "evaluated"
 
 
 class EvaluationHook(Hook):
@@ -78,6 +80,16 @@ class EvaluationHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """The same after the last epoch."""
         _save_best(runner)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Store the metrics that are still to be compared with the best."""
+        if self._metrics:
+            checkpoint.setdefault(_KEY, {})[self.label] = self._metrics
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Take them back when training is resumed."""
+        if runner._resume:
+            self._metrics = checkpoint.get(_KEY, {}).get(self.label, {})
 
 
 def _save_best(runner: Runner) -> None:

@@ -138,7 +138,7 @@ def check_schedules(cfg: Any, *, by_epoch: bool, name: str, length: int) -> None
         length: The length.
 
     Raises:
-        ConfigValueError: If one begins after the training.
+        ConfigValueError: If one begins after its end, or without an end of its own after the training.
     """
     schedulers = cfg.get("param_scheduler")
     # A dict without a type holds the schedules of several optimizers.
@@ -148,7 +148,11 @@ def check_schedules(cfg: Any, *, by_epoch: bool, name: str, length: int) -> None
             continue
         key = f"param_scheduler.{index}"
         begin, end = scheduler.get("begin", 0), scheduler.get("end")
-        if begin >= (length if end is None else end):
+        if end is not None and begin >= end:
+            raise ConfigValueError(
+                f"{key}.begin of {scheduler.get('type')} must be smaller than {key}.end ({end}), got {begin}."
+            )
+        if end is None and begin >= length:
             raise ConfigValueError(
                 f"{key}.begin of {scheduler.get('type')} must be smaller than {name} ({length}), got {begin}: train "
                 "longer, or shorten the warm-up with this begin and the end of the scheduler before."
@@ -165,6 +169,8 @@ def check_schedules(cfg: Any, *, by_epoch: bool, name: str, length: int) -> None
 def check_model(model: nn.Module, cfg: Any) -> None:
     """Check that the neck takes what the backbone really gives, without computing it.
 
+    Only of necks with ``with_avg_pool``, such as NonLinearNeck, is it known what they take.
+
     Args:
         model: The built model.
         cfg: Its config, ``model`` of the whole config.
@@ -176,7 +182,7 @@ def check_model(model: nn.Module, cfg: Any) -> None:
     width = config.get("in_channels") if isinstance(config, dict) else None
     backbone = getattr(model, "backbone", None)
     outputs = _outputs(backbone) if isinstance(width, int) and isinstance(backbone, nn.Module) else None
-    if width is None or outputs is None:
+    if width is None or outputs is None or not hasattr(model.neck, "with_avg_pool"):
         return
     backbone, neck = type(backbone).__name__, type(model.neck).__name__
     if len(outputs) > 1:
@@ -184,8 +190,7 @@ def check_model(model: nn.Module, cfg: Any) -> None:
             f"model.backbone.out_indices of {backbone} must name one stage, because {neck} takes one output, got "
             f"{len(outputs)}."
         )
-    shape = tuple(outputs[0].shape)
-    pooled = getattr(model.neck, "with_avg_pool", None)
+    shape, pooled = tuple(outputs[0].shape), model.neck.with_avg_pool
     if len(shape) == 3:
         raise ConfigValueError(
             f"model.backbone.out_type of {backbone} must be 'cls_token' or 'avg_featmap', with "
@@ -196,12 +201,8 @@ def check_model(model: nn.Module, cfg: Any) -> None:
             f"model.neck.with_avg_pool must be False for {backbone}, which gives one vector an image: "
             "there are no places to average over, got True."
         )
-    if len(shape) == 4 and pooled is False and width == shape[1] and shape[2:] != (1, 1):
-        raise ConfigValueError(
-            f"model.neck.with_avg_pool must be True for {backbone}, which gives feature maps, got False."
-        )
-    # Without pooling the width depends on the size of the images.
-    if width != shape[1] and not (len(shape) == 4 and pooled is False):
+    # Without pooling the width depends on the size of the images, which is not known here.
+    if width != shape[1] and not (len(shape) == 4 and not pooled):
         raise ConfigValueError(
             f"model.neck.in_channels must be the width of the backbone's output, {shape[1]} of {backbone}, got {width}."
         )

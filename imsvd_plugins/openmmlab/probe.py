@@ -97,7 +97,8 @@ class OnlineProbeHook(EvaluationHook):
         return {"probe_top1": 100 * right / seen}
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Store the probe and its optimizer."""
+        """Store the probe and its optimizer too."""
+        super().before_save_checkpoint(runner, checkpoint)
         if self._probe is not None:
             checkpoint[_STATE] = {
                 "probe": self._probe.state_dict(),
@@ -107,6 +108,7 @@ class OnlineProbeHook(EvaluationHook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Take them back when training is resumed."""
+        super().after_load_checkpoint(runner, checkpoint)
         if runner._resume:
             self._state = checkpoint.get(_STATE)
 

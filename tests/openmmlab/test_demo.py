@@ -20,11 +20,14 @@ def test_it_logs_every_term(method, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("imsvd_plugins.openmmlab.representation.signs_of_collapse", lambda metrics: ["a sign"])
     seen = []
     # An older run's checkpoint, which a new run must not take for its own.
-    (tmp_path / "last_checkpoint").write_text("epoch_60.pth")
+    older = tmp_path / "epoch_60.pth"
+    older.touch()
+    (tmp_path / "last_checkpoint").write_text(str(older))
     done = pretrain(method, tmp_path, resume=False, epochs=1, on_epoch=lambda *epoch: seen.append(epoch))
     assert set(done.curves) == TERMS[method] | {"knn_top1"}
     assert {len(values) for values in done.curves.values()} == {1}
     assert done.checkpoint == tmp_path / "epoch_1.pth"
+    assert not older.exists()
     assert seen == [(1, 1, pytest.approx(done.curves["loss"][0]))]
     # The terminal shows the warnings, the file all.
     shown = capsys.readouterr().out.splitlines()
@@ -40,7 +43,10 @@ def test_it_logs_every_term(method, tmp_path, monkeypatch, capsys):
 def test_it_goes_on_after_an_interruption(tmp_path, capsys):
     first = pretrain("ssl-hsic", tmp_path, resume=True, epochs=1, on_epoch=ignore)
     assert f"No checkpoint in {tmp_path}: the training starts anew" in capsys.readouterr().out
+    # Killed between the writing of the checkpoint and of its name.
+    (tmp_path / "last_checkpoint").unlink()
     second = pretrain("ssl-hsic", tmp_path, resume=True, epochs=2, on_epoch=ignore)
+    assert "training starts anew" not in capsys.readouterr().out
 
     for name, values in second.curves.items():
         assert len(values) == 2

@@ -1,10 +1,12 @@
 """What mmengine's own hooks make of the metrics measured during pretraining."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import ConfigDict
+from mmengine.hooks import CheckpointHook
 
 CONFIG = "imsvd_resnet14-w24_1xb256-coslr-60e_digits"
 REPRESENTATION = {"type": "imsvd_plugins.RepresentationHook", "num_samples": 24}
@@ -44,15 +46,34 @@ def test_several_metrics_are_taken_when_all_are_measured(small, run, tmp_path):
         assert [path.name for path in tmp_path.glob(f"best_{name}*")] == [f"best_{name}_epoch_{epoch}.pth"]
 
 
-def test_a_resumed_run_remembers_the_best(small, run, tmp_path):
-    options = {"interval": 1, "save_best": "rankme", "rule": "greater"}
-    cfg = small(CONFIG, custom_hooks=[REPRESENTATION], **{"train_cfg.max_epochs": 2})
-    whole = run(saving(cfg, **options), tmp_path / "whole")
-    cfg = small(CONFIG, custom_hooks=[REPRESENTATION], **{"train_cfg.max_epochs": 2})
-    cfg.resume, cfg.load_from = True, str(tmp_path / "whole" / "epoch_1.pth")
-    resumed = run(saving(cfg, **options), tmp_path / "resumed")
+# One of the rules has its best in the first epoch.
+@pytest.mark.parametrize("rule", ["greater", "less"])
+def test_a_resumed_run_remembers_the_best(small, run, tmp_path, monkeypatch, rule):
+    """It was killed between the checkpoint of the first epoch and the choice of the best."""
+
+    def die(*_):
+        raise RuntimeError("killed")
+
+    def load(**options):
+        cfg = small(CONFIG, custom_hooks=[REPRESENTATION, PROBE], **{"train_cfg.max_epochs": 2, **options})
+        return saving(cfg, interval=1, save_best=["rankme", "probe_top1"], rule=rule)
+
+    whole = run(load(), tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointHook, "after_val_epoch", die)
+        with pytest.raises(RuntimeError, match="killed"):
+            run(load(), tmp_path / "parts")
+    resumed = run(load(resume=True), tmp_path / "parts")
+    assert resumed._resume
     assert values(resumed, "rankme") == values(whole, "rankme")
-    assert resumed.message_hub.get_info("best_score") == whole.message_hub.get_info("best_score")
+    for name in ("rankme", "probe_top1"):
+        best = [runner.message_hub.get_info(f"best_score_{name}") for runner in (whole, resumed)]
+        assert best[0] == best[1]
+        paths = [Path(runner.message_hub.get_info(f"best_ckpt_{name}")) for runner in (whole, resumed)]
+        assert paths[0].name == paths[1].name
+        assert list((tmp_path / "parts").glob(f"best_{name}_*")) == [paths[1]]
+        weights = [torch.load(path, weights_only=False)["state_dict"] for path in paths]
+        assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
 
 
 def test_training_stops_early_where_a_metric_stands_still(small, run):

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import mmpretrain
 import pytest
+import torch
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
+from mmpretrain.models.necks import LinearNeck, NonLinearNeck
 from PIL import Image
 
 from imsvd_plugins.openmmlab import CheckedRunner, train
 from imsvd_plugins.openmmlab.errors import ConfigValueError
+from imsvd_plugins.openmmlab.preflight import check_model
+from imsvd_plugins.registry import MODELS
 
 IMSVD = "imsvd_resnet14-w24_1xb256-coslr-60e_digits"
 HSIC = "ssl-hsic_resnet14-w24_1xb256-coslr-60e_digits"
@@ -93,11 +97,6 @@ WRONG_TURNS = {
         IMSVD,
         ["model.backbone.base_channels=32"],
         r"model\.neck\.in_channels must be the width of the backbone's output, 128 of ResNet_CIFAR, got 96\.",
-    ),
-    "a projector without pooling on feature maps": (
-        IMSVD,
-        ["model.neck.with_avg_pool=False"],
-        r"model\.neck\.with_avg_pool must be True for ResNet_CIFAR, which gives feature maps, got False\.",
     ),
     "a projector with pooling on a class token": (
         VIT,
@@ -221,6 +220,11 @@ WRONG_TURNS = {
         ["train_cfg.max_epochs=5"],
         r"param_scheduler\.1\.begin of CosineAnnealingLR must be smaller than train_cfg\.max_epochs \(5\), got 10: .*",
     ),
+    "a schedule that ends where it begins": (
+        "barlow_twins.py",
+        ["train_cfg.max_epochs=100", "param_scheduler.1.end=10"],
+        r"param_scheduler\.1\.begin of CosineAnnealingLR must be smaller than param_scheduler\.1\.end \(10\), got 10\.",
+    ),
     "a stock config with a batch larger than the dataset": (
         "barlow_twins.py",
         ["train_dataloader.batch_size=64"],
@@ -327,6 +331,56 @@ def test_what_is_merely_unwise_is_a_warning(config, options, expected, main, mon
 def test_what_is_no_config_error_keeps_its_traceback(main):
     with pytest.raises(AssertionError, match="it came to the first step"):
         main(IMSVD, [], NoFirstStep())
+
+
+class Tokens(torch.nn.Module):
+    """A user's neck, which takes all tokens of a vision transformer."""
+
+    def __init__(self):
+        super().__init__()
+        self.projection = torch.nn.Linear(192, 8)
+
+    def forward(self, inputs):
+        return (self.projection(inputs[-1]).mean(dim=1),)
+
+
+# A backbone, a neck, the neck's in_channels and the side of the images.
+LEGITIMATE = {
+    "a neck of the user's own on all tokens": (
+        {"type": "VisionTransformer", "arch": "deit-tiny", "img_size": 32, "out_type": "raw"},
+        Tokens,
+        192,
+        32,
+    ),
+    "LinearNeck on the last of two stages": (
+        {"type": "ResNet", "depth": 18, "out_indices": (2, 3)},
+        lambda: LinearNeck(512, 8, gap_dim=2),
+        512,
+        64,
+    ),
+    "LinearNeck without pooling": (
+        {"type": "ResNet", "depth": 18},
+        lambda: LinearNeck(512 * 4, 8, gap_dim=0),
+        512 * 4,
+        64,
+    ),
+    "no pooling of maps of one place": (
+        {"type": "ResNet", "depth": 18},
+        lambda: NonLinearNeck(512, 8, 8, with_avg_pool=False),
+        512,
+        32,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LEGITIMATE)
+def test_a_neck_that_works_is_not_refused(case):
+    config, neck, width, side = LEGITIMATE[case]
+    model = torch.nn.Module()
+    model.backbone, model.neck = MODELS.build({**config, "_scope_": "mmpretrain"}), neck()
+    check_model(model, {"neck": {"in_channels": width}})
+    (output,) = model.neck(model.backbone(torch.zeros(2, 3, side, side)))
+    assert output.shape == (2, 8)
 
 
 def test_mmpretrains_own_tool_stops_too(main):
