@@ -56,6 +56,8 @@ def check_fits(module: LightningModule, checkpoint: dict[str, Any]) -> None:
     Raises:
         SettingsError: If tensors are missing, too many or of another shape.
     """
+    if "state_dict" not in checkpoint:  # The strategy has loaded it itself, such as FSDP.
+        return
     own, saved = module.state_dict(), checkpoint["state_dict"]
     differing = [
         f"{name} is {_shape(saved, name)} in the checkpoint and {_shape(own, name)} in the model"
