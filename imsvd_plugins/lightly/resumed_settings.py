@@ -165,9 +165,10 @@ def _take_position(module: Any, scheduler: Any, ahead: int, changed: Changes) ->
     before, now = changed.get(_STEPS, (None, None))
     # Where the end is in steps, the position is too.
     factor = now / before if before and now and module.trainer.max_steps == -1 else 1.0
-    steps = module.trainer.global_step
+    steps: int = module.trainer.global_step
     if module.make_scheduler is not None:  # It has a position of its own, often in epochs.
-        return round((steps + ahead) * factor - steps)
+        position: int = round((steps + ahead) * factor)
+        return position - steps
     scheduler.last_epoch = round(scheduler.last_epoch * factor)
     return int(scheduler.last_epoch - steps)
 

@@ -104,7 +104,8 @@ class SelfSupervisedModule(WatchedModule):
             self.trainer.fit_loop.setup_data()
         preflight.check_batches(self.trainer)
         preflight.check_num_bins(self.trainer, self.criterion)
-        if (width := preflight.num_features(self.trainer, self.backbone)) is not None:
+        is_own = type(self).forward is not SelfSupervisedModule.forward  # and may pool the backbone's features
+        if not is_own and (width := preflight.num_features(self.trainer, self.backbone)) is not None:
             self._check_width(width)
         if self.online_classifier is None:
             rank_zero_info("There is no online classifier, because num_classes is None: labels are not looked at.")

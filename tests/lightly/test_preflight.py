@@ -71,6 +71,19 @@ def test_a_head_of_another_width_is_found_before_the_first_step(make_trainer):
         make_trainer(max_epochs=1).fit(Unreached(8, 10, warmup_epochs=0, **parts), DataLoader(Recorder(), 8))
 
 
+class Pooling(IMSVD):
+    def forward(self, x):
+        return super().forward(x).unflatten(1, (16, 2)).mean(dim=2)
+
+
+def test_features_that_a_subclass_makes_of_the_backbones_have_their_own_width(make_trainer):
+    head = IMSVDProjectionHead(16, 16, 16)
+    module = Pooling(8, 10, backbone=Backbone(), projection_head=head, criterion=IMSVDLoss(num_bins=4), warmup_epochs=0)
+    trainer = make_trainer(max_epochs=1, limit_val_batches=0)
+    trainer.fit(module, DataLoader(Recorder(), 8))
+    assert trainer.global_step == 4
+
+
 def random_states():
     return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
 
