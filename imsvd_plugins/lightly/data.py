@@ -11,6 +11,7 @@ from lightly.transforms.multi_view_transform import MultiViewTransform
 from lightly.transforms.utils import IMAGENET_NORMALIZE
 from PIL import Image
 from pytorch_lightning import LightningDataModule
+from pytorch_lightning.utilities import rank_zero_info
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision.datasets import CIFAR10, ImageFolder
 from torchvision.transforms import v2 as T
@@ -92,6 +93,11 @@ class _ImageDataModule(LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the seed of an earlier run: without ``seed_everything`` in the config each run has another."""
+        if self.seed != state_dict["seed"]:
+            rank_zero_info(
+                f"The data's order and views go on with the checkpoint's seed {state_dict['seed']}, not with the "
+                f"{self.seed} of this run's seed_everything."
+            )
         self.seed = state_dict["seed"]
 
     def val_dataloader(self) -> DataLoader[Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
@@ -21,6 +22,7 @@ class WatchedModule(LightningModule):
         super().__init__()
         self._finite_watch = FiniteWatch() if check_finite else None
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def watch(self, views: Sequence[Tensor], terms: IMSVDTerms | HSICTerms) -> None:
         """Have NaN and infinite values in this step's views and terms noticed, later."""
         if self._finite_watch is not None:

@@ -14,6 +14,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from imsvd_plugins.lightly.errors import SettingsError
 from imsvd_plugins.losses import IMSVDLoss
+from imsvd_plugins.seeded_batches import SeededBatchSampler
 
 
 def check_batches(trainer: Trainer) -> None:
@@ -25,8 +26,8 @@ def check_batches(trainer: Trainer) -> None:
     Raises:
         SettingsError: If there is no step, or a batch of one image on a single device.
     """
-    batches = getattr(_loader(trainer), "batch_sampler", None)
-    if not isinstance(batches, BatchSampler) or math.isinf(trainer.num_training_batches):
+    batches = _batches(trainer)
+    if batches is None or math.isinf(trainer.num_training_batches):
         return
     sampler: Any = batches.sampler
     images = len(sampler)
@@ -52,8 +53,8 @@ def check_batches(trainer: Trainer) -> None:
 
 def check_num_bins(trainer: Trainer, criterion: nn.Module) -> None:
     """Warn of more bins than images, whose entropy is out of reach."""
-    batches = getattr(_loader(trainer), "batch_sampler", None)
-    if not isinstance(criterion, IMSVDLoss) or not isinstance(batches, BatchSampler):
+    batches = _batches(trainer)
+    if not isinstance(criterion, IMSVDLoss) or batches is None:
         return
     images = batches.batch_size * (trainer.world_size if criterion.gather_distributed else 1)
     if criterion.num_bins > images:
@@ -71,7 +72,8 @@ def num_features(trainer: Trainer, backbone: nn.Module) -> int | None:
 
     Returns:
         None where it cannot be known before the first step: of iterable data, of batches that the data module
-        transforms, and of a backbone with hooks or that does not run on the meta device.
+        transforms, of a dataset without an image 0, and of a backbone with hooks or that does not run on the meta
+        device.
     """
     loader = _loader(trainer)
     if loader is None or isinstance(loader.dataset, IterableDataset):
@@ -82,15 +84,15 @@ def num_features(trainer: Trainer, backbone: nn.Module) -> int | None:
     if any(part._forward_hooks or part._forward_pre_hooks for part in backbone.modules()):
         return None  # They are someone's, and would see what is no image.
     with isolate_rng():
-        # A copy: what a dataset opens at its first image must not be shared with the loader's processes.
-        sample = copy.copy(loader.dataset)[0]
-        view = loader.collate_fn([sample, sample])[0][0]
-        if not isinstance(view, Tensor):
-            return None
         try:
+            # A copy: what a dataset opens at its first image must not be shared with the loader's processes.
+            sample = copy.copy(loader.dataset)[0]
+            view = loader.collate_fn([sample, sample])[0][0]
+            if not isinstance(view, Tensor):
+                return None
             with torch.no_grad():
                 features = _on_meta(backbone)(view.to("meta"))
-        except Exception:  # A backbone may do what has no meaning without values; the first step will tell.
+        except Exception:  # Indices may be no numbers, and a backbone may need values; the first step will tell.
             return None
     return int(features.flatten(start_dim=1).shape[1]) if isinstance(features, Tensor) else None
 
@@ -100,6 +102,12 @@ def _loader(trainer: Trainer) -> DataLoader[Any] | None:
     loader = trainer.train_dataloader
     loader = getattr(loader, "loader", loader)
     return loader if isinstance(loader, DataLoader) else None
+
+
+def _batches(trainer: Trainer) -> BatchSampler | None:
+    """How the training data are batched; None if in an unknown way, such as by someone's own subclass."""
+    batches = getattr(_loader(trainer), "batch_sampler", None)
+    return batches if type(batches) in (BatchSampler, SeededBatchSampler) else None
 
 
 def _on_meta(backbone: nn.Module) -> nn.Module:

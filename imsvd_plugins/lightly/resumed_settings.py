@@ -8,7 +8,6 @@ import inspect
 from typing import Any
 
 import torch
-from lightly.utils.scheduler import CosineWarmupScheduler
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import Optimizer
@@ -18,8 +17,11 @@ from imsvd_plugins.lightly.errors import SettingsError
 
 KEY = "imsvd_plugins_settings"
 Changes = dict[str, tuple[Any, Any]]  # from what to what, by name
+Plan = dict[str, Any]  # the "groups" of an optimizer and the state of its "scheduler", both new
 
 _STEPS = "steps in an epoch"
+_AHEAD, _PLANNED = "steps ahead", "planned"  # which are kept and not compared with this training's
+_RATES = {"base_lrs", "_last_lr", "lr_lambdas"}  # of a schedule's state: the optimizer's settings, and functions
 _LENGTH = {"trainer.max_epochs", "trainer.max_steps"}  # for which a training is often resumed
 
 
@@ -30,9 +32,15 @@ def settings(module: Any) -> dict[str, Any]:
     if hasattr(module.criterion, "kernel"):
         criterion["kernel"] = type(module.criterion.kernel).__name__
     trainer = module.trainer
+    schedulers = trainer.lr_scheduler_configs
+    kept: dict[str, Any] = {_AHEAD: module.steps_ahead}
+    if module.planned is not None:
+        kept[_PLANNED] = module.planned
     return {
+        **kept,
         **{f"criterion.{name}": value for name, value in criterion.items() if name[0] != "_" and name != "training"},
         "optimizer": type(trainer.optimizers[0]).__name__,
+        "lr_scheduler": type(schedulers[0].scheduler).__name__ if schedulers else None,
         "decay_norms_and_biases": module.decay_norms_and_biases,
         "warmup_epochs": module.warmup_epochs,
         "trainer.max_epochs": trainer.max_epochs,
@@ -41,13 +49,23 @@ def settings(module: Any) -> dict[str, Any]:
     }
 
 
-def planned(optimizer: Optimizer, scheduler: Any) -> dict[str, Any]:
+def planned(optimizer: Optimizer, scheduler: Any) -> Plan:
     """The settings of a new optimizer and its schedule, before a checkpoint's take their place."""
-    names = set(inspect.signature(type(scheduler).__init__).parameters) - {"last_epoch"}
+    state = scheduler.state_dict()
     return {
         "groups": [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups],
-        "scheduler": {name: value for name, value in scheduler.state_dict().items() if name in names},
+        "scheduler": {name: value for name, value in state.items() if name not in _RATES},
     }
+
+
+def _planned_before(optimizer: Optimizer, scheduler: Any, before: dict[str, Any]) -> Plan:
+    """What the checkpoint's training had planned; what has been restored where the checkpoint does not say."""
+    if _PLANNED in before:
+        plan: Plan = before[_PLANNED]
+        return plan
+    restored = planned(optimizer, scheduler)
+    names = set(inspect.signature(type(scheduler).__init__).parameters) - {"last_epoch"}
+    return restored | {"scheduler": {name: value for name, value in restored["scheduler"].items() if name in names}}
 
 
 def check_fits(module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -56,6 +74,8 @@ def check_fits(module: LightningModule, checkpoint: dict[str, Any]) -> None:
     Raises:
         SettingsError: If tensors are missing, too many or of another shape.
     """
+    if "state_dict" not in checkpoint:  # The strategy has loaded it itself, such as FSDP.
+        return
     own, saved = module.state_dict(), checkpoint["state_dict"]
     differing = [
         f"{name} is {_shape(saved, name)} in the checkpoint and {_shape(own, name)} in the model"
@@ -99,17 +119,25 @@ def take(module: Any, optimizer: Optimizer, scheduler: Any, before: dict[str, An
         How many steps the schedule is ahead of the trainer's count, because an epoch had fewer of them.
 
     Raises:
-        SettingsError: If the optimizer is of another class.
+        SettingsError: If the optimizer or the schedule is of another class, or has settings that cannot change.
     """
     now = settings(module)
-    if before.get("optimizer", now["optimizer"]) != now["optimizer"]:
-        raise SettingsError(
-            f"optimizer must be the checkpoint's when a training is resumed, {before['optimizer']}, got "
-            f"{now['optimizer']}: the state of one is of no use to the other."
-        )
-    changed = {name: (before[name], value) for name, value in now.items() if before.get(name, value) != value}
-    ahead = _take_schedule(module, scheduler, changed)
-    _take_groups(optimizer, scheduler, module.planned["groups"], changed)
+    for name in ("optimizer", "lr_scheduler"):
+        if before.get(name, now[name]) != now[name]:
+            raise SettingsError(
+                f"{name} must be the checkpoint's when a training is resumed, {before[name]}, got {now[name]}: the "
+                "state of one is of no use to the other."
+            )
+    changed = {
+        name: (before[name], value)
+        for name, value in now.items()
+        if name not in (_AHEAD, _PLANNED) and before.get(name, value) != value
+    }
+    plan = _planned_before(optimizer, scheduler, before)
+    _take_schedule(module, scheduler, plan["scheduler"], changed)
+    ahead = _take_position(module, scheduler, before.get(_AHEAD, 0), changed)
+    _take_groups(optimizer, scheduler, plan["groups"], module.planned["groups"], changed)
+    _take_rates(optimizer, scheduler, changed)
     if changed:
         say = rank_zero_info if changed.keys() <= _LENGTH else rank_zero_warn
         listed = ", ".join(f"{name} = {value} (was {old})" for name, (old, value) in changed.items())
@@ -117,36 +145,72 @@ def take(module: Any, optimizer: Optimizer, scheduler: Any, before: dict[str, An
     return ahead
 
 
-def _take_schedule(module: Any, scheduler: Any, changed: Changes) -> int:
-    """Set the length and the like, and the position if an epoch has another number of steps."""
-    for name, value in module.planned["scheduler"].items():
-        if getattr(scheduler, name) != value:
-            if not isinstance(scheduler, CosineWarmupScheduler):  # whose length is in steps, and said in epochs
-                changed[f"lr_scheduler.{name}"] = (getattr(scheduler, name), value)
-            setattr(scheduler, name, value)
-    if module.make_scheduler is not None:
-        return 0
+def _take_schedule(module: Any, scheduler: Any, before: dict[str, Any], changed: Changes) -> None:
+    """Set the length and the like, if the rate at this point can be told from them."""
+    own = module.planned["scheduler"]
+    differing = [name for name, old in before.items() if name in own and own[name] != old]
+    if differing and not isinstance(scheduler, LambdaLR) and not hasattr(scheduler, "_get_closed_form_lr"):
+        raise SettingsError(
+            f"lr_scheduler must have the checkpoint's settings when a training with {type(scheduler).__name__} is "
+            f"resumed, got other {', '.join(differing)}: such a schedule cannot be changed on its way."
+        )
+    for name in differing:
+        if module.make_scheduler is not None:  # Else the length is in steps, and said in epochs.
+            changed[f"lr_scheduler.{name}"] = (before[name], own[name])
+        setattr(scheduler, name, own[name])
+
+
+def _take_position(module: Any, scheduler: Any, ahead: int, changed: Changes) -> int:
+    """Set the position if an epoch has another number of steps; give it relative to the trainer's count."""
     before, now = changed.get(_STEPS, (None, None))
-    if before and now and module.trainer.max_steps == -1:  # Else the end is in steps, as the position is.
-        scheduler.last_epoch = round(scheduler.last_epoch * now / before)
-    return int(scheduler.last_epoch - module.trainer.global_step)
+    # Where the end is in steps, the position is too.
+    factor = now / before if before and now and module.trainer.max_steps == -1 else 1.0
+    steps: int = module.trainer.global_step
+    if module.make_scheduler is not None:  # It has a position of its own, often in epochs.
+        position: int = round((steps + ahead) * factor)
+        return position - steps
+    scheduler.last_epoch = round(scheduler.last_epoch * factor)
+    return int(scheduler.last_epoch - steps)
 
 
-def _take_groups(optimizer: Optimizer, scheduler: Any, planned_groups: list[dict[str, Any]], changed: Changes) -> None:
-    """Set weight decay and the like, and the learning rates at this point of the schedule."""
-    for index, (group, own) in enumerate(zip(optimizer.param_groups, planned_groups, strict=True)):
+def _take_groups(
+    optimizer: Optimizer,
+    scheduler: Any,
+    groups_before: list[dict[str, Any]],
+    own_groups: list[dict[str, Any]],
+    changed: Changes,
+) -> None:
+    """Set weight decay and the like, and the base of the learning rates.
+
+    What a schedule has moved, such as OneCycleLR's momentum, is no change: compared is what was planned.
+    """
+    for index, (group, before, own) in enumerate(zip(optimizer.param_groups, groups_before, own_groups, strict=True)):
         for name, value in own.items():
             is_number = isinstance(value, (int, float, tuple)) and not isinstance(value, bool)
-            if is_number and name not in ("lr", "initial_lr") and group[name] != value:
-                changed.setdefault(f"optimizer.{name}", (group[name], value))
+            if is_number and name not in ("lr", "initial_lr") and before.get(name, value) != value:
+                changed.setdefault(f"optimizer.{name}", (before[name], value))
                 group[name] = value
-        if (base := own.get("initial_lr")) is None:  # of a schedule that keeps no base
+        base = own.get("initial_lr")
+        if base is None or group["initial_lr"] == base:  # None of a schedule that keeps no base.
             continue
-        if group["initial_lr"] != base:
-            changed.setdefault("optimizer.lr", (group["initial_lr"], base))
-            group["lr"] *= base / group["initial_lr"]
-            group["initial_lr"] = base
-            if hasattr(scheduler, "base_lrs"):
-                scheduler.base_lrs[index] = base
-        if isinstance(scheduler, LambdaLR):  # A function of the position: what it was before plays no part.
-            group["lr"] = base * scheduler.lr_lambdas[index](scheduler.last_epoch)
+        changed.setdefault("optimizer.lr", (group["initial_lr"], base))
+        group["lr"] *= base / group["initial_lr"]
+        group["initial_lr"] = base
+        if hasattr(scheduler, "base_lrs"):
+            scheduler.base_lrs[index] = base
+
+
+def _take_rates(optimizer: Optimizer, scheduler: Any, changed: Changes) -> None:
+    """Set the learning rates at this point: many a schedule makes the next one from the last."""
+    if isinstance(scheduler, LambdaLR):
+        functions = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+        rates = [base * function(scheduler.last_epoch) for base, function in functions]
+    elif hasattr(scheduler, "_get_closed_form_lr") and any(
+        name == "optimizer.lr" or name.startswith("lr_scheduler.") for name in changed
+    ):
+        rates = scheduler._get_closed_form_lr()
+    else:
+        return
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    scheduler._last_lr = rates

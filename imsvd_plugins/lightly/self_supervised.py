@@ -79,7 +79,8 @@ class SelfSupervisedModule(WatchedModule):
                 topk=(1, min(5, num_classes)),
             )
         self._settings_before: dict[str, Any] = {}  # of the checkpoint that the training goes on from
-        self._steps_ahead = 0  # how far the schedule is ahead of the trainer's count of steps
+        self.planned: resumed_settings.Plan | None = None  # None where configure_optimizers is a subclass' own
+        self.steps_ahead = 0  # how far the schedule is ahead of the trainer's count of steps
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of images."""
@@ -103,7 +104,8 @@ class SelfSupervisedModule(WatchedModule):
             self.trainer.fit_loop.setup_data()
         preflight.check_batches(self.trainer)
         preflight.check_num_bins(self.trainer, self.criterion)
-        if (width := preflight.num_features(self.trainer, self.backbone)) is not None:
+        is_own = type(self).forward is not SelfSupervisedModule.forward  # and may pool the backbone's features
+        if not is_own and (width := preflight.num_features(self.trainer, self.backbone)) is not None:
             self._check_width(width)
         if self.online_classifier is None:
             rank_zero_info("There is no online classifier, because num_classes is None: labels are not looked at.")
@@ -125,10 +127,10 @@ class SelfSupervisedModule(WatchedModule):
 
     def on_train_start(self) -> None:
         """Take this training's settings, where the restored optimizer and schedule have the checkpoint's."""
-        self._steps_ahead = 0
-        if self.trainer.ckpt_path:
+        self.steps_ahead = 0
+        if self.trainer.ckpt_path and self.planned is not None:
             optimizer, scheduler = self.trainer.optimizers[0], self.trainer.lr_scheduler_configs[0].scheduler
-            self._steps_ahead = resumed_settings.take(self, optimizer, scheduler, self._settings_before)
+            self.steps_ahead = resumed_settings.take(self, optimizer, scheduler, self._settings_before)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """Score the online classifier, if there is one, on labelled images."""
@@ -209,7 +211,7 @@ class SelfSupervisedModule(WatchedModule):
 
     def schedule_step(self) -> int:
         """The position in the schedule, of :meth:`training_steps`."""
-        return self.trainer.global_step + self._steps_ahead
+        return self.trainer.global_step + self.steps_ahead
 
     def trained_networks(self) -> list[nn.Module]:
         """What the optimizer trains beside the online classifier."""

@@ -149,3 +149,15 @@ def test_imsvd_trains_on_views_of_two_sizes(small_model):
     model.log = model.log_dict = lambda *args, **kwargs: None
     model.training_step((views, torch.arange(8) % 5), 0).backward()
     assert all(parameter.grad.isfinite().all() for parameter in model.backbone.parameters())
+
+
+def test_a_checkpoints_seed_that_takes_the_place_of_another_is_said(caplog):
+    data = DigitsDataModule(batch_size_per_device=8)
+    data.seed = 7
+    data.load_state_dict({"seed": 7})
+    assert caplog.messages == []
+    data.load_state_dict({"seed": 5})
+    assert data.seed == 5
+    assert caplog.messages == [
+        "The data's order and views go on with the checkpoint's seed 5, not with the 7 of this run's seed_everything."
+    ]

@@ -1,5 +1,6 @@
 """NaN images or a NaN loss stop a training of Lightning's, before the broken weights are saved."""
 
+import inspect
 import os
 import re
 import subprocess
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from torch._dynamo.eval_frame import _debug_get_cache_entry_list
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from imsvd_plugins import cli
 from imsvd_plugins.finite import NonFiniteError
+from imsvd_plugins.functional import IMSVDTerms
 from imsvd_plugins.lightly import IMSVD
 
 pytestmark = [
@@ -110,3 +113,16 @@ def test_two_ranks_stop_together(tmp_path):
     assert stops
     assert set(stops) == {"loss, diagonal, off_diagonal, invariance"}
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_compiled_step_leaves_the_watch_as_it_is(small_model):
+    """It would be compiled anew for each step, whose place is in it."""
+    module = small_model("imsvd")
+
+    @torch.compile(backend="eager")
+    def step(x):
+        module.watch([x], IMSVDTerms(*[x.sum()] * len(IMSVDTerms._fields)))
+        return x + 1
+
+    step(torch.ones(2))
+    assert not _debug_get_cache_entry_list(inspect.unwrap(IMSVD.watch).__code__)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from imsvd_plugins.lightly import IMSVD, SSLHSIC, IMSVDLoss, IMSVDProjectionHead, preflight
 from imsvd_plugins.lightly.errors import SettingsError
@@ -69,6 +69,49 @@ def test_a_head_of_another_width_is_found_before_the_first_step(make_trainer):
     }
     with pytest.raises(SettingsError, match="input_dim must be the backbone's 32 features, got 64"):
         make_trainer(max_epochs=1).fit(Unreached(8, 10, warmup_epochs=0, **parts), DataLoader(Recorder(), 8))
+
+
+class Pooling(IMSVD):
+    def forward(self, x):
+        return super().forward(x).unflatten(1, (16, 2)).mean(dim=2)
+
+
+def test_features_that_a_subclass_makes_of_the_backbones_have_their_own_width(make_trainer):
+    head = IMSVDProjectionHead(16, 16, 16)
+    module = Pooling(8, 10, backbone=Backbone(), projection_head=head, criterion=IMSVDLoss(num_bins=4), warmup_epochs=0)
+    trainer = make_trainer(max_epochs=1, limit_val_batches=0)
+    trainer.fit(module, DataLoader(Recorder(), 8))
+    assert trainer.global_step == 4
+
+
+class FourBatches(BatchSampler):
+    """Has nothing of its base class but the name."""
+
+    def __init__(self):
+        pass
+
+    def __iter__(self):
+        return iter(torch.arange(32).split(8))
+
+    def __len__(self):
+        return 4
+
+
+def test_batches_that_a_sampler_of_another_kind_makes_are_left_to_the_first_step(make_trainer):
+    trainer = make_trainer(max_epochs=1, limit_val_batches=0)
+    trainer.fit(model(32), DataLoader(Recorder(), batch_sampler=FourBatches()))
+    assert trainer.global_step == 4
+
+
+class ByName(Recorder):
+    def __getitem__(self, index):
+        return super().__getitem__({f"{place}.png": place for place in range(len(self))}[index])
+
+
+def test_a_dataset_without_an_image_0_is_left_to_the_first_step(make_trainer):
+    trainer = make_trainer(max_epochs=1, limit_val_batches=0)
+    trainer.fit(model(32), DataLoader(ByName(), 8, sampler=[f"{place}.png" for place in range(32)]))
+    assert trainer.global_step == 4
 
 
 def random_states():

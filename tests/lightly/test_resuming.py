@@ -6,9 +6,10 @@ from functools import partial
 import pytest
 import torch
 from pytorch_lightning import Callback
-from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, OneCycleLR, SequentialLR
 from torch.utils.data import DataLoader
 
+from imsvd_plugins.lightly import resumed_settings
 from imsvd_plugins.lightly.errors import SettingsError
 
 BOTH = pytest.mark.parametrize("method", ["imsvd", "ssl_hsic"])
@@ -101,14 +102,87 @@ def test_another_batch_goes_on_at_the_same_epoch(method, train, loaders):
     assert model.schedule_step() == model.training_steps() == 10
 
 
-def test_the_settings_of_another_schedule_count(train):
-    def schedule(model, length):
-        model.make_scheduler = partial(CosineAnnealingLR, T_max=length)
+def scheduled(model, scheduler, **settings):
+    model.make_optimizer = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
+    model.make_scheduler = partial(scheduler, **settings)
 
-    train("imsvd", 1, change=partial(schedule, length=2))
+
+def test_the_settings_of_another_schedule_count(train):
+    """Also from a finished training, at whose end the rate is 0."""
+    whole, *_ = train("imsvd", 4, change=partial(scheduled, scheduler=CosineAnnealingLR, T_max=4))
+    train("imsvd", 2, change=partial(scheduled, scheduler=CosineAnnealingLR, T_max=2))
+    change = partial(scheduled, scheduler=CosineAnnealingLR, T_max=4)
     with pytest.warns(UserWarning, match=r"lr_scheduler.T_max = 4 \(was 2\)"):
-        _, model, _ = train("imsvd", 3, resumed=True, change=partial(schedule, length=4))
-    assert model.lr_schedulers().T_max == 4
+        rates, *_ = train("imsvd", 4, resumed=True, change=change)
+    assert rates == pytest.approx(whole[8:])
+
+
+def cycle(model, length):
+    scheduled(model, OneCycleLR, max_lr=0.1, total_steps=length)
+
+
+def sequence(model, length):
+    def make(optimizer):
+        parts = [ConstantLR(optimizer, 0.5, 1), ConstantLR(optimizer, 0.25, 9)]
+        return SequentialLR(optimizer, parts, milestones=[length])
+
+    scheduled(model, make)
+
+
+def test_a_schedule_that_moves_the_momentum_goes_on_as_it_was(train):
+    """Its present momentum differs from the planned one, and that is no change."""
+    whole, reference, _ = train("imsvd", 4, change=partial(cycle, length=5))
+    train("imsvd", 2, change=partial(cycle, length=5))
+    rates, model, said = train("imsvd", 4, resumed=True, change=partial(cycle, length=5))
+    assert said == [f"{SAID}trainer.max_epochs = 4 (was 2)."]
+    assert rates == whole[8:]
+    state = reference.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+def test_a_schedule_whose_present_rate_cannot_be_told_is_not_changed(train):
+    for change, first, second, message in (
+        (cycle, 5, 6, "with OneCycleLR is resumed, got other total_steps"),
+        (sequence, 1, 2, "with SequentialLR is resumed, got other _milestones"),
+    ):
+        train("imsvd", 1, change=partial(change, length=first))
+        with pytest.raises(SettingsError, match=message):
+            train("imsvd", 2, resumed=True, change=partial(change, length=second))
+
+
+def test_a_schedule_of_another_class_is_refused(train):
+    def cosine(model):
+        model.make_scheduler = partial(CosineAnnealingLR, T_max=4)
+
+    train("imsvd", 1)
+    with pytest.raises(SettingsError, match=r"lr_scheduler must be .*, CosineWarmupScheduler, got CosineAnnealingLR"):
+        train("imsvd", 2, resumed=True, change=cosine)
+
+
+def test_another_batch_beside_a_schedule_of_ones_own_leaves_the_targets_momentum_its_length(train, loaders):
+    change = partial(scheduled, scheduler=CosineAnnealingLR, T_max=6)
+    larger = [DataLoader(loaders[0].dataset, batch_size=16), loaders[1]]
+    train("ssl_hsic", 2, change=change)
+    with pytest.warns(UserWarning, match=r"steps in an epoch = 2 \(was 4\)"):
+        _, model, _ = train("ssl_hsic", 4, resumed=True, data=larger, change=change)
+    assert model.schedule_step() == model.training_steps() == 8
+    _, model, _ = train("ssl_hsic", 6, resumed=True, data=larger, change=change)
+    assert model.schedule_step() == model.training_steps() == 12
+
+
+@pytest.mark.parametrize("with_scheduler", [False, True])
+def test_optimizers_of_a_subclass_own_resume(with_scheduler, train):
+    def own(model):
+        def configure_optimizers():
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            return ([optimizer], [CosineAnnealingLR(optimizer, 4)]) if with_scheduler else optimizer
+
+        model.configure_optimizers = configure_optimizers
+
+    whole, *_ = train("imsvd", 2, change=own)
+    train("imsvd", 1, change=own)
+    rates, *_ = train("imsvd", 2, resumed=True, change=own)
+    assert rates == whole[4:]
 
 
 def test_what_an_optimizer_cannot_take_over_is_refused(train):
@@ -143,3 +217,8 @@ def test_a_checkpoint_without_settings_is_resumed_too(train, tmp_path):
     assert said == []
     assert len(rates) == 8
     assert math.isclose(rates[-1], 1e-3 * 0.6 * 8 / 256)
+
+
+def test_weights_that_the_strategy_has_loaded_itself_are_not_compared(small_model):
+    """FSDP and ModelParallel take them out of the checkpoint."""
+    resumed_settings.check_fits(small_model("imsvd"), {"global_step": 8})
