@@ -35,7 +35,10 @@ def follow_config(runner: Runner, checkpoint: dict[str, Any]) -> None:
             f"its first image, and iterations are counted from {iterations}."
         )
         meta["iter"] = iterations
-    if not (isinstance(schedulers, list) and isinstance(saved, list)) or not (moved or _differ(schedulers, saved)):
+    if not (isinstance(schedulers, list) and isinstance(saved, list)):
+        return
+    differ = _differ(schedulers, saved)
+    if not (moved or differ):
         return
     if any(hasattr(scheduler, "need_val_args") for scheduler in schedulers):
         runner.logger.warning(
@@ -54,16 +57,26 @@ def follow_config(runner: Runner, checkpoint: dict[str, Any]) -> None:
                 _step(by_epoch)
     checkpoint["param_schedulers"] = [scheduler.state_dict() for scheduler in schedulers]
     if "optimizer" in checkpoint:
-        _write_values(runner, checkpoint["optimizer"], {scheduler.param_name for scheduler in schedulers})
+        reason = (
+            "The schedule is not the one that the checkpoint was trained with (another length, or other settings): the "
+            "learning rate goes on where this config's schedule is now"
+            if differ
+            else f"The learning rate is that of the beginning of epoch {epochs + 1}"
+        )
+        before, now = _write_values(runner, checkpoint["optimizer"], {scheduler.param_name for scheduler in schedulers})
+        runner.logger.warning(f"{reason}, at {now:.4g} instead of {before:.4g}.")
 
 
 def _differ(schedulers: list[Any], saved: list[dict[str, Any]]) -> bool:
-    states = [scheduler.state_dict() for scheduler in schedulers]
-    settings = [
-        [{key: value for key, value in state.items() if key not in _COUNTED} for state in some]
-        for some in (states, saved)
-    ]
-    return settings[0] != settings[1]
+    if len(schedulers) != len(saved):
+        return True
+    return any(
+        {key: value for key, value in state.items() if key not in _COUNTED}
+        != {key: value for key, value in scheduler.state_dict().items() if key not in _COUNTED}
+        for scheduler, state in zip(schedulers, saved, strict=True)
+        # The state of one that depends on validations also holds what they were.
+        if not hasattr(scheduler, "need_val_args")
+    )
 
 
 def _step(schedulers: list[Any]) -> None:
@@ -71,15 +84,16 @@ def _step(schedulers: list[Any]) -> None:
         scheduler.step()
 
 
-def _write_values(runner: Runner, optimizer: dict[str, Any], names: set[str]) -> None:
-    """Put the schedulers' values into the optimizer's saved state, which the runner takes next."""
+def _write_values(runner: Runner, optimizer: dict[str, Any], names: set[str]) -> tuple[float, float]:
+    """Put the schedulers' values into the optimizer's saved state, which the runner takes next.
+
+    Returns:
+        The learning rate of the first group, before and now.
+    """
     groups = [*optimizer["param_groups"], optimizer.get("base_param_settings")]
     before = groups[0]["lr"]
     # The wrapper's groups end with the settings that mmengine logs as base_lr, if there are several groups.
     for group, saved in zip(runner.optim_wrapper.param_groups, groups, strict=False):
         for key in (*names, *(f"initial_{name}" for name in names)):
             saved[key] = group[key]
-    runner.logger.warning(
-        "The schedule is not the one that the checkpoint was trained with (another length, or other settings): the "
-        f"learning rate goes on where this config's schedule is now, at {groups[0]['lr']:.4g} instead of {before:.4g}."
-    )
+    return before, groups[0]["lr"]

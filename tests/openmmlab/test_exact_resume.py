@@ -14,6 +14,7 @@ import time
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -230,6 +231,36 @@ class TestAnotherLength:
         run(config(epochs=4, **halved), tmp_path / "whole")
         assert_same(last_of(tmp_path)["param_schedulers"], last_of(tmp_path / "whole")["param_schedulers"])
         assert "is of iteration 4, and 2 epochs have 8 iterations here. Epoch 3 begins" in log_of(resumed)
+
+    def test_a_checkpoint_amid_an_epoch(self, config, run, tmp_path):
+        """The schedule is the same, so the log must not call it another."""
+        options = {"default_hooks.checkpoint.by_epoch": False, "default_hooks.checkpoint.max_keep_ckpts": 4}
+        run(config(epochs=2, **options), tmp_path / "whole")
+        amid = str(tmp_path / "whole" / "iter_3.pth")
+        log = log_of(run(config(epochs=2, resume=True, load_from=amid, **options), tmp_path / "resumed"))
+        assert "The learning rate is that of the beginning of epoch 2, at " in log
+        assert "The schedule is not the one" not in log
+
+    @pytest.mark.parametrize(("end", "count"), [(4, 0), (5, 1)])
+    def test_a_schedule_by_validations_is_no_other_for_what_they_were(self, end, count):
+        from mmengine.optim import LinearLR, ReduceOnPlateauLR
+
+        from imsvd_plugins.openmmlab.resume_schedule import follow_config
+
+        def schedulers(end):
+            optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+            return optimizer, [LinearLR(optimizer, end=end), ReduceOnPlateauLR(optimizer, monitor="accuracy")]
+
+        optimizer, trained = schedulers(4)
+        optimizer.step()
+        trained[0].step()
+        trained[1].step({"accuracy": 0.5})
+        logger = Mock()
+        runner = SimpleNamespace(param_schedulers=schedulers(end)[1], train_loop=None, logger=logger)
+        follow_config(runner, {"meta": {"iter": 2}, "param_schedulers": [part.state_dict() for part in trained]})
+        said = [call.args[0] for call in logger.warning.call_args_list]
+        assert len(said) == count
+        assert all("depends on validations" in line for line in said)
 
 
 @pytest.mark.parametrize("load_from", [False, True])
