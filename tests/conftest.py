@@ -2,15 +2,17 @@
 
 import inspect
 import multiprocessing
+import os
 import pickle
 import re
 import runpy
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -23,6 +25,13 @@ PATIENCE = 120.0  # seconds after which ranks count as hanging
 
 # One thread a process: two ranks on two cores must not fight for them.
 torch.set_num_threads(1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Leaves the environment variables as they were: a LOCAL_RANK that a host sets would be every later test's rank."""
+    with mock.patch.dict(os.environ):
+        return (yield)
 
 
 @pytest.fixture
