@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import math
 import random
 import subprocess
@@ -22,6 +23,15 @@ INDICES = list(range(16)), list(range(16, 48))  # validation and training
 BATCH = 16
 METHODS = ["random", "imsvd_k16", "imsvd_k32", "imsvd_k16_views4", "ssl_hsic", "ssl_hsic_no_target", "simclr", "byol"]
 METHODS += ["moco", "barlowtwins", "vicreg", "visreg", "lejepa", "frossl", "mmcr"]
+
+
+@pytest.fixture(autouse=True)
+def lightnings_log():
+    """The programs silence it for the whole process."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture

@@ -99,7 +99,10 @@ TURNS = {
     "--trainer.callbacks+ imsvd_plugins.lightly.KNNCallback --trainer.callbacks.init_args.kk 3": "trainer.callbacks[0]."
     "init_args.kk: KNNCallback has no argument kk; did you mean k?",
     "--modell x": "modell: there is no such setting; did you mean model?",
-    "--model IMSVDD": "model: IMSVDD is no import path such as imsvd_plugins.lightly.IMSVD; did you mean IMSVD?",
+    # And others, if the process knows others of such names.
+    "--model IMSVDD": re.compile(
+        r"model: IMSVDD is no import path such as imsvd_plugins\.lightly\.IMSVD; did you mean IMSVD( or \w+)*\?$"
+    ),
     "--model torch.nn.Linear": "model: must be LightningModule, got torch.nn.Linear",
     "--model.init_args.lr_scheduler torch.optim.lr_scheduler.StepLR": "model.init_args.lr_scheduler: StepLR needs the "
     "argument step_size",

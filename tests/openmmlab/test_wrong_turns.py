@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import mmpretrain
@@ -274,9 +275,11 @@ def main(folder, monkeypatch):
     monkeypatch.setattr("mmengine.runner.runner.collect_env", dict)
 
     def run(config, options, hook):
+        # mmengine names a run's logger by its experiment and the second, and several turns end within one.
+        options = [*options, f"experiment_name={uuid.uuid4().hex}"]
         before_train = CheckedRunner.train
         monkeypatch.setattr(CheckedRunner, "train", lambda runner: runner.register_hook(hook) or before_train(runner))
-        train.main([config, "--work-dir", "work", *(["--cfg-options", *options] if options else [])])
+        train.main([config, "--work-dir", "work", "--cfg-options", *options])
 
     return run
 
