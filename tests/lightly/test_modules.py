@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
 from lightly.utils.lars import LARS
 from pytorch_lightning import Callback
 from torch import nn
@@ -15,6 +16,7 @@ from imsvd_plugins.lightly import (
     METHODS,
     SSLHSIC,
     HSICLoss,
+    HSICPredictionHead,
     HSICProjectionHead,
     IMSVDLoss,
     IMSVDProjectionHead,
@@ -368,3 +370,38 @@ def test_the_papers_learning_rate_is_that_of_all_devices(method, small_model):
     model.trainer = SimpleNamespace(world_size=8)
     [optimizer], _ = model.configure_optimizers()
     assert {group["lr"] for group in optimizer.param_groups} == {model.learning_rate * model.batch_size_per_device / 32}
+
+
+def _module(method, **ranks):
+    torch.manual_seed(0)
+    # Without batch normalisation, which is of a rank's own images.
+    settings = {"backbone": nn.Sequential(nn.Flatten(), nn.Linear(48, 8)), "optimizer": torch.optim.SGD}
+    if method == "imsvd":
+        head = IMSVDProjectionHead(8, 8, 16)
+        model = IMSVD(None, None, projection_head=head, criterion=IMSVDLoss(4, **ranks), **settings)
+    else:
+        head, predictor = HSICProjectionHead(8, 8, 5), HSICPredictionHead(5, 8, 5)
+        heads = {"projection_head": head, "prediction_head": predictor}
+        model = SSLHSIC(None, None, criterion=HSICLoss(num_features=32, **ranks), **heads, **settings)
+    logged = {}
+    model.log = lambda name, value, **kwargs: logged.update({name: value.item()})
+    model.log_dict = lambda log, **kwargs: None
+    return model.eval(), logged
+
+
+def _loss_of_a_group(rank, method):
+    """Ranks 0 and 1 are one group, 2 and 3 the other."""
+    group = [dist.new_group([0, 1]), dist.new_group([2, 3])][rank // 2]
+    views = torch.rand(2, 4, 4, 3, 4, 4, generator=torch.Generator().manual_seed(0))[:, rank]
+    model, logged = _module(method, gather_distributed=True, process_group=group)
+    model.training_step((list(views), None), 0).backward()
+    return logged["train_loss"]
+
+
+@BOTH
+def test_a_criterion_of_a_process_group_is_of_its_ranks_batch(method, run_on_ranks):
+    views = torch.rand(2, 4, 4, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    for rank, got in enumerate(run_on_ranks(_loss_of_a_group, 4, method)):
+        model, logged = _module(method)
+        model.training_step((list(views[:, rank // 2 * 2 : rank // 2 * 2 + 2].flatten(1, 2)), None), 0)
+        assert got == pytest.approx(logged["train_loss"], rel=1e-5, abs=1e-6)
