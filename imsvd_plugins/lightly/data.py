@@ -51,6 +51,7 @@ class _ImageDataModule(LightningDataModule):
         self.num_workers = num_workers
         # Lightning's name for what seed_everything was given.
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        self._global_batch_before: int | None = None
 
     @abstractmethod
     def _dataset(self, train: bool, transform: Transform) -> Dataset[Any]:
@@ -85,11 +86,13 @@ class _ImageDataModule(LightningDataModule):
             seed=self.seed,
         )
         batches = SeededBatchSampler(sampler, self.batch_size_per_device, drop_last=True)
-        return ResumableLoader(self._loader(self.train_dataset, batch_sampler=batches), trainer)
+        loader = self._loader(self.train_dataset, batch_sampler=batches)
+        return ResumableLoader(loader, trainer, self._global_batch_before)
 
     def state_dict(self) -> dict[str, Any]:
-        """The seed of the images' order and views, for Lightning's checkpoints."""
-        return {"seed": self.seed}
+        """What the place in an epoch means, for Lightning's checkpoints: the seed of order and views, and the batch."""
+        devices = self.trainer.world_size if self.trainer else 1
+        return {"seed": self.seed, "global_batch": self.batch_size_per_device * devices}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the seed of an earlier run: without ``seed_everything`` in the config each run has another."""
@@ -99,6 +102,7 @@ class _ImageDataModule(LightningDataModule):
                 f"{self.seed} of this run's seed_everything."
             )
         self.seed = state_dict["seed"]
+        self._global_batch_before = state_dict.get("global_batch")
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Batches ``(images, labels)`` of the test images."""

@@ -1,9 +1,11 @@
 """A data loader with which Lightning goes on in the middle of an epoch."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 from pytorch_lightning import Trainer
+from pytorch_lightning.utilities import rank_zero_warn
 from torch.utils.data import DataLoader
 
 from imsvd_plugins.seeded_batches import SeededBatchSampler
@@ -18,12 +20,15 @@ class ResumableLoader:
     Args:
         loader: Its ``batch_sampler`` is a :class:`~imsvd_plugins.seeded_batches.SeededBatchSampler`.
         trainer: The trainer that iterates over it; None outside a training.
+        global_batch_before: Images in a batch of all devices in the training that is resumed; None if it is the same.
 
     Raises:
         TypeError: If the loader has another batch sampler.
     """
 
-    def __init__(self, loader: DataLoader[Any], trainer: Trainer | None = None) -> None:
+    def __init__(
+        self, loader: DataLoader[Any], trainer: Trainer | None = None, global_batch_before: int | None = None
+    ) -> None:
         if not isinstance(loader.batch_sampler, SeededBatchSampler):
             raise TypeError(
                 "loader of ResumableLoader must have a SeededBatchSampler as its batch_sampler, "
@@ -33,13 +38,24 @@ class ResumableLoader:
         # Where Lightning looks for the sampler whose epoch it sets.
         self.batch_sampler = loader.batch_sampler
         self.trainer = trainer
+        self._global_batch_before = global_batch_before
 
     def __len__(self) -> int:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
         # A generator, because Lightning asks for the iterator before it sets the epoch and counts the batches.
-        self.batch_sampler.skip(self.trainer.fit_loop.batch_idx + 1 if self.trainer else 0)
+        done = self.trainer.fit_loop.batch_idx + 1 if self.trainer else 0
+        now = self.batch_sampler.batch_size * (self.trainer.world_size if self.trainer else 1)
+        before = self._global_batch_before or now
+        if done and before != now:
+            batches, done = done, math.ceil(done * before / now)
+            rank_zero_warn(
+                f"The checkpoint is from within an epoch, after {batches} batches of {before} images; a batch of all "
+                f"devices now has {now}, so the epoch goes on after {done} of these. It may leave out images; later "
+                "epochs are whole."
+            )
+        self.batch_sampler.skip(done)
         yield from self.loader
 
     def state_dict(self) -> dict[str, Any]:

@@ -23,7 +23,6 @@ class Views(Callback):
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         views, labels = batch
-        assert trainer.current_epoch * trainer.num_training_batches + batch_idx == trainer.global_step
         self.seen[trainer.global_step] = (views[0].sum().item(), views[1].sum().item(), labels.sum().item())
 
 
@@ -31,12 +30,12 @@ class Views(Callback):
 def fit(make_trainer, tmp_path):
     """Trains from the start or from a checkpoint; returns the weights and what the model saw."""
 
-    def train(num_workers=0, ckpt_path=None, limit=1.0, seed=None, **length):
+    def train(num_workers=0, ckpt_path=None, limit=1.0, seed=None, batch=BATCH, **length):
         torch.manual_seed(0)
         backbone = nn.Sequential(nn.Conv2d(3, 6, 3, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
         head = IMSVDProjectionHead(24, 16, 16)
         model = IMSVD(
-            BATCH, 10, backbone=backbone, projection_head=head, criterion=IMSVDLoss(num_bins=4), warmup_epochs=1
+            batch, 10, backbone=backbone, projection_head=head, criterion=IMSVDLoss(num_bins=4), warmup_epochs=1
         )
         views = Views()
         saving = ModelCheckpoint(tmp_path / "saved", filename="{step}", every_n_train_steps=1, save_top_k=-1)
@@ -51,7 +50,7 @@ def fit(make_trainer, tmp_path):
             limit_train_batches=limit,
             **length,
         )
-        data = DigitsDataModule(BATCH, num_workers)
+        data = DigitsDataModule(batch, num_workers)
         if seed is not None:
             data.seed = seed
         trainer.fit(model, data, ckpt_path=ckpt_path)
@@ -87,6 +86,23 @@ def test_it_goes_on_from_anywhere(fit, tmp_path, length, checkpoints):
 def test_a_limited_epoch_is_not_taken_for_an_interrupted_one(fit, tmp_path):
     whole = fit(limit=3, max_epochs=2)
     assert_goes_on(fit(ckpt_path=tmp_path / "saved" / "epoch=0.ckpt", limit=3, max_epochs=2), whole, 3)
+
+
+@pytest.mark.filterwarnings("ignore:Resumed with other settings")
+@pytest.mark.parametrize(("batch", "after", "steps"), [(150, 4, 5 + 9), (400, 2, 1 + 3)])
+def test_an_epoch_goes_on_after_the_images_that_it_has_seen(fit, tmp_path, batch, after, steps):
+    fit(max_epochs=2)
+    line = rf"after 2 batches of 300 images; .* now has {batch}, so the epoch goes on after {after} of these"
+    with pytest.warns(UserWarning, match=line):
+        _, seen = fit(ckpt_path=tmp_path / "saved/step=2.ckpt", batch=batch, max_epochs=2)
+    assert len(seen) == steps
+
+
+@pytest.mark.filterwarnings("ignore:Resumed with other settings")
+def test_another_batch_between_epochs_needs_no_warning(fit, tmp_path):
+    fit(max_epochs=2)
+    _, seen = fit(ckpt_path=tmp_path / "saved/epoch=0.ckpt", batch=150, max_epochs=2)
+    assert len(seen) == 9
 
 
 def test_another_batch_sampler_is_refused():
