@@ -8,6 +8,7 @@ from lightly.models.utils import deactivate_requires_grad, update_momentum
 from lightly.utils.scheduler import cosine_schedule
 from torch import Tensor, nn
 
+from imsvd_plugins.chunks import in_chunks
 from imsvd_plugins.functional.discretization import check_num_bins
 from imsvd_plugins.functional.multi_crop import largest_views
 from imsvd_plugins.lightly.errors import SettingsError
@@ -41,6 +42,8 @@ class IMSVD(SelfSupervisedModule):
         lr_scheduler: Makes the schedule from the optimizer, a step an epoch; None for warm-up and cosine.
         check_finite: Whether NaN or infinite views, loss or terms stop the training with a
             :class:`~imsvd_plugins.finite.NonFiniteError`, at most 50 steps later and before a checkpoint is written.
+        chunk_size: Images that pass the networks at a time; None for the whole batch. The loss is of the whole batch,
+            with its exact gradient, in the memory of a chunk: see :func:`~imsvd_plugins.chunks.in_chunks`.
 
     Raises:
         ValueError: If the criterion's ``num_bins`` does not divide the projection head's width, or is all of it, which
@@ -63,6 +66,7 @@ class IMSVD(SelfSupervisedModule):
         decay_norms_and_biases: bool = False,
         lr_scheduler: MakeScheduler | None = None,
         check_finite: bool = True,
+        chunk_size: int | None = None,
     ) -> None:
         projection_head = projection_head or IMSVDProjectionHead()
         super().__init__(
@@ -75,6 +79,7 @@ class IMSVD(SelfSupervisedModule):
             decay_norms_and_biases,
             lr_scheduler,
             check_finite,
+            chunk_size,
         )
         self.criterion = criterion or IMSVDLoss(num_bins=80, gather_distributed=True)
         width = projection_head.layers[-1].out_features
@@ -87,8 +92,16 @@ class IMSVD(SelfSupervisedModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of two or more views, each normalised by its own batch statistics, and of the online classifier."""
-        features = [self.features(view) for view in batch[0]]
-        terms = self.criterion.forward_components(*(self.projection_head(feature) for feature in features))
+
+        def project(view: Tensor) -> tuple[Tensor, Tensor]:
+            features = self.features(view)
+            return features, self.projection_head(features)
+
+        networks = (self.backbone, self.projection_head)
+        features, projections = zip(
+            *(in_chunks(project, view, self.chunk_size, networks) for view in batch[0]), strict=True
+        )
+        terms = self.criterion.forward_components(*projections)
         self.watch(batch[0], terms)
         return self.log_and_total(terms, features[0], batch, batch_idx)
 
@@ -123,6 +136,8 @@ class SSLHSIC(SelfSupervisedModule):
         lr_scheduler: Makes the schedule from the optimizer, a step an epoch; None for warm-up and cosine.
         check_finite: Whether NaN or infinite views, loss or terms stop the training with a
             :class:`~imsvd_plugins.finite.NonFiniteError`, at most 50 steps later and before a checkpoint is written.
+        chunk_size: Images that pass the networks at a time; None for the whole batch. The loss is of the whole batch,
+            with its exact gradient, in the memory of a chunk: see :func:`~imsvd_plugins.chunks.in_chunks`.
 
     Raises:
         ValueError: If the widths of the two heads do not fit.
@@ -145,6 +160,7 @@ class SSLHSIC(SelfSupervisedModule):
         decay_norms_and_biases: bool = False,
         lr_scheduler: MakeScheduler | None = None,
         check_finite: bool = True,
+        chunk_size: int | None = None,
     ) -> None:
         projection_head = projection_head or HSICProjectionHead()
         super().__init__(
@@ -157,6 +173,7 @@ class SSLHSIC(SelfSupervisedModule):
             decay_norms_and_biases,
             lr_scheduler,
             check_finite,
+            chunk_size,
         )
         self.prediction_head = prediction_head or HSICPredictionHead()
         first, *_, last = (layer for layer in self.prediction_head.layers if isinstance(layer, nn.Linear))
@@ -177,8 +194,15 @@ class SSLHSIC(SelfSupervisedModule):
         views = batch[0]
         if len(views) < 2:
             raise SettingsError(f"SSLHSIC takes two or more views of each image, got {len(views)}.")
-        features = [self.features(view) for view in views]
-        predictions = [self.prediction_head(self.projection_head(feature)) for feature in features]
+
+        def predict(view: Tensor) -> tuple[Tensor, Tensor]:
+            features = self.features(view)
+            return features, self.prediction_head(self.projection_head(features))
+
+        networks = (self.backbone, self.projection_head, self.prediction_head)
+        features, predictions = zip(
+            *(in_chunks(predict, view, self.chunk_size, networks) for view in views), strict=True
+        )
         projections = [self.forward_target(view) for view in largest_views(views)]
         terms = self.criterion.forward_components(*predictions, *projections)
         self.watch(batch[0], terms)
@@ -187,8 +211,12 @@ class SSLHSIC(SelfSupervisedModule):
     @torch.no_grad()
     def forward_target(self, x: Tensor) -> Tensor:
         """Target projections ``(N, 256)`` of images."""
-        projections: Tensor = self.target_projection_head(self.target_backbone(x).flatten(start_dim=1))
-        return projections
+
+        def project(view: Tensor) -> Tensor:
+            projections: Tensor = self.target_projection_head(self.target_backbone(view).flatten(start_dim=1))
+            return projections
+
+        return in_chunks(project, x, self.chunk_size, (self.target_backbone, self.target_projection_head))
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Update the online network, then let the target follow, once also where gradients are accumulated."""

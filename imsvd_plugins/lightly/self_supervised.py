@@ -49,8 +49,11 @@ class SelfSupervisedModule(WatchedModule):
         decay_norms_and_biases: bool,
         lr_scheduler: MakeScheduler | None,
         check_finite: bool,
+        chunk_size: int | None,
     ) -> None:
         super().__init__(check_finite)
+        if chunk_size is not None:
+            check_integer("chunk_size", chunk_size, minimum=1)
         if batch_size_per_device is not None:
             check_integer("batch_size_per_device", batch_size_per_device, minimum=1)
         elif optimizer is None:
@@ -65,6 +68,7 @@ class SelfSupervisedModule(WatchedModule):
             self.save_hyperparameters()
         self.batch_size_per_device = batch_size_per_device
         self.warmup_epochs = warmup_epochs
+        self.chunk_size = chunk_size
         self.make_optimizer = optimizer
         self.decay_norms_and_biases = decay_norms_and_biases
         self.make_scheduler = lr_scheduler

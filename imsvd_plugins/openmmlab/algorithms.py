@@ -8,6 +8,7 @@ from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.models.utils import CosineEMA
 from torch import Tensor, nn
 
+from imsvd_plugins.chunks import in_chunks
 from imsvd_plugins.functional.multi_crop import largest_views
 from imsvd_plugins.openmmlab.building import build, class_of, output_width
 from imsvd_plugins.openmmlab.errors import ConfigTypeError, ConfigValueError
@@ -29,6 +30,7 @@ class SiameseAlgorithm(BaseSelfSupervisor):
         pretrained: str | None = None,
         data_preprocessor: dict[str, Any] | nn.Module | None = None,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
+        chunk_size: int | None = None,
         **unknown: Any,
     ) -> None:
         name = type(self).__name__
@@ -47,6 +49,8 @@ class SiameseAlgorithm(BaseSelfSupervisor):
             raise ConfigValueError(
                 f"model.head must be given for {name}: dict(type='imsvd_plugins.{self.head_class.__name__}', ...)."
             )
+        if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1 or chunk_size is True):
+            raise ConfigValueError(f"model.chunk_size must be None or an integer >= 1, got {chunk_size!r}.")
         # Before it is built: another head's settings would be wrong too, and which is at fault would not be said.
         found = type(head) if isinstance(head, nn.Module) else class_of(head)
         if found is not None and not issubclass(found, self.head_class):
@@ -64,6 +68,7 @@ class SiameseAlgorithm(BaseSelfSupervisor):
         )
         if width := output_width(neck, self.neck):
             self.head.check_width(width)
+        self.chunk_size = chunk_size
 
     def extract_feat(self, inputs: Tensor, stage: str = "backbone") -> tuple[Tensor, ...]:
         """Features of images ``(N, C, H, W)``, a tuple as mmpretrain's backbones and necks give it.
@@ -81,7 +86,11 @@ class SiameseAlgorithm(BaseSelfSupervisor):
         return features if stage == "backbone" else self.neck(features)
 
     def _projections(self, views: list[Tensor]) -> list[Tensor]:
-        return [self.neck(self.backbone(view))[0] for view in views]
+        def project(view: Tensor) -> Tensor:
+            projections: Tensor = self.neck(self.backbone(view))[0]
+            return projections
+
+        return [in_chunks(project, view, self.chunk_size, (self.backbone, self.neck)) for view in views]
 
     def _check_views(self, views: list[Tensor]) -> None:
         if not isinstance(views, list) or len(views) < 2:
@@ -110,6 +119,8 @@ class IMSVD(SiameseAlgorithm):
         pretrained: As for mmpretrain's ``BaseSelfSupervisor``.
         data_preprocessor: As for mmpretrain's ``BaseSelfSupervisor``.
         init_cfg: As for mmpretrain's ``BaseSelfSupervisor``.
+        chunk_size: Images that pass the networks at a time; None for the whole batch. The loss is of the whole batch,
+            with its exact gradient, in the memory of a chunk: see :func:`~imsvd_plugins.chunks.in_chunks`.
 
     Raises:
         TypeError: If a part is no config, or a setting is unknown or has the wrong type.
@@ -145,6 +156,8 @@ class SSLHSIC(SiameseAlgorithm):
         pretrained: As for mmpretrain's ``BaseSelfSupervisor``.
         data_preprocessor: As for mmpretrain's ``BaseSelfSupervisor``.
         init_cfg: As for mmpretrain's ``BaseSelfSupervisor``.
+        chunk_size: Images that pass the networks at a time; None for the whole batch. The loss is of the whole batch,
+            with its exact gradient, in the memory of a chunk: see :func:`~imsvd_plugins.chunks.in_chunks`.
 
     Raises:
         TypeError: If a part is no config, or a setting is unknown or has the wrong type.
@@ -163,13 +176,14 @@ class SSLHSIC(SiameseAlgorithm):
         pretrained: str | None = None,
         data_preprocessor: dict[str, Any] | nn.Module | None = None,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
+        chunk_size: int | None = None,
         **unknown: Any,
     ) -> None:
         if base_momentum is not None and not 0 < base_momentum < 1:
             raise ConfigValueError(
                 f"model.base_momentum must be None or in (0, 1), and 0.01 is the paper's 0.99; got {base_momentum!r}."
             )
-        super().__init__(backbone, neck, head, pretrained, data_preprocessor, init_cfg, **unknown)
+        super().__init__(backbone, neck, head, pretrained, data_preprocessor, init_cfg, chunk_size, **unknown)
         self.target_net: CosineEMA | None = None
         if base_momentum is not None:
             self.target_net = CosineEMA(nn.Sequential(self.backbone, self.neck), momentum=base_momentum)
@@ -178,7 +192,8 @@ class SSLHSIC(SiameseAlgorithm):
         """The loss and its terms, by name, of the views ``(N, C, H, W)``."""
         self._check_views(inputs)
         targets = [] if self.target_net is None else self._target_projections(self.target_net, largest_views(inputs))
-        terms: dict[str, Tensor] = self.head.components(*self._projections(inputs), targets=targets)
+        projections = self._projections(inputs)
+        terms: dict[str, Tensor] = self.head.components(*projections, targets=targets, chunk_size=self.chunk_size)
         self.head.watch("images", inputs, terms)
         return terms
 
@@ -186,4 +201,4 @@ class SSLHSIC(SiameseAlgorithm):
     def _target_projections(self, target_net: CosineEMA, views: list[Tensor]) -> list[Tensor]:
         # As in mmpretrain's BYOL the average takes in the last step's weights just before it is needed.
         target_net.update_parameters(nn.Sequential(self.backbone, self.neck))
-        return [target_net(view)[0] for view in views]
+        return [in_chunks(lambda view: target_net(view)[0], view, self.chunk_size, (target_net,)) for view in views]

@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from imsvd_plugins import plugins
+from imsvd_plugins.chunks import in_chunks
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 from imsvd_plugins.openmmlab.building import build, class_of
 from imsvd_plugins.openmmlab.errors import ConfigValueError
@@ -184,17 +185,22 @@ class HSICHead(ObjectiveHead):
                 f"got {self._predictor_width}."
             )
 
-    def components(self, *z_views: Tensor, targets: Sequence[Tensor] = ()) -> dict[str, Tensor]:
+    def components(
+        self, *z_views: Tensor, targets: Sequence[Tensor] = (), chunk_size: int | None = None
+    ) -> dict[str, Tensor]:
         """The loss and its terms.
 
         Args:
             *z_views: The views' projections ``(N, d)``; they pass the predictor if there is one.
             targets: The target network's projections ``(N, d)``, which do not; further views of the same images.
+            chunk_size: Samples that pass the predictor at a time; None for all.
 
         Returns:
             The loss, under "loss", and its terms by name.
         """
-        predictions = z_views if self.predictor is None else [self.predictor((z,))[0] for z in z_views]
+        predictions: Sequence[Tensor] = z_views
+        if (predictor := self.predictor) is not None:
+            predictions = [in_chunks(lambda z: predictor((z,))[0], z, chunk_size, (predictor,)) for z in z_views]
         terms = super().components(*predictions, *targets)
         if "scale" in terms:
             # Among a training log's other entries "scale" would say little.

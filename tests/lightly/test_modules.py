@@ -405,3 +405,26 @@ def test_a_criterion_of_a_process_group_is_of_its_ranks_batch(method, run_on_ran
         model, logged = _module(method)
         model.training_step((list(views[:, rank // 2 * 2 : rank // 2 * 2 + 2].flatten(1, 2)), None), 0)
         assert got == pytest.approx(logged["train_loss"], rel=1e-5, abs=1e-6)
+
+
+@BOTH
+def test_a_batch_in_chunks_trains_as_the_whole(method):
+    answers = []
+    for chunk_size in (None, 3):
+        model, logged = _module(method)
+        model.chunk_size = chunk_size
+        model.double()
+        sizes = []
+        model.backbone.register_forward_hook(lambda module, inputs, output, sizes=sizes: sizes.append(len(inputs[0])))
+        views = torch.rand(2, 8, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        model.training_step((list(views), None), 0).backward()
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        answers.append([torch.tensor(logged["train_loss"]), *(parameter.grad for parameter in trained)])
+        assert sorted(set(sizes)) == ([8] if chunk_size is None else [2, 3])
+        assert len(sizes) == 2 if chunk_size is None else len(sizes) == 2 * 3 * 2  # each chunk passes twice
+    torch.testing.assert_close(answers[1], answers[0], rtol=1e-6, atol=1e-9)
+
+
+def test_a_wrong_chunk_size_is_named():
+    with pytest.raises(ValueError, match="chunk_size must be an int >= 1, got 0"):
+        IMSVD(8, 10, backbone=nn.Identity(), chunk_size=0)

@@ -231,3 +231,33 @@ class TestWrongConfigs:
             hsic().loss(views[:1], [])
         with pytest.raises(ValueError, match="two or more views, got 1"):
             hsic(base_momentum=0.01).loss(views[:1], [])
+
+
+@pytest.mark.parametrize("name", ["imsvd", "ssl_hsic with predictor and target"])
+def test_a_batch_in_chunks_trains_as_the_whole(name, views, max_iters):
+    answers = []
+    for chunk_size in (None, 3):
+        torch.manual_seed(0)
+        if name == "imsvd":
+            model = IMSVD(BACKBONE, NECK, IMSVD_HEAD, chunk_size=chunk_size)
+        else:
+            model = hsic(base_momentum=0.01, head={**HSIC_HEAD, "predictor": PREDICTOR}, chunk_size=chunk_size)
+        # In evaluation mode batch normalisation does not depend on what is computed together.
+        model.eval().double()
+        sizes = []
+        model.backbone.register_forward_hook(lambda module, inputs, output, sizes=sizes: sizes.append(len(inputs[0])))
+        loss = model.loss([view.double() for view in views[:2]], [])["loss"]
+        loss.backward()
+        answers.append(
+            [loss.detach(), *(parameter.grad for parameter in model.parameters() if parameter.requires_grad)]
+        )
+        # Chunks pass twice, a target network's chunks once.
+        assert sorted(set(sizes)) == ([8] if chunk_size is None else [2, 3])
+        assert len(sizes) == 2 if chunk_size is None else len(sizes) == 2 * 3 * 2
+    torch.testing.assert_close(answers[1], answers[0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("chunk_size", [0, "64", True, 2.0])
+def test_a_wrong_chunk_size_is_named(chunk_size):
+    with pytest.raises(ValueError, match=r"model\.chunk_size must be None or an integer >= 1, got "):
+        IMSVD(BACKBONE, NECK, IMSVD_HEAD, chunk_size=chunk_size)
