@@ -21,6 +21,8 @@ import torch
 from imsvd_plugins import plugins
 
 HERE = Path(__file__).parent
+# It imports nox, which is in the extra dev alone.
+collect_ignore = ["noxfile.py"]
 PATIENCE = 120.0  # seconds after which ranks count as hanging
 
 # One thread a process: two ranks on two cores must not fight for them.
