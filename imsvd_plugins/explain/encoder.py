@@ -1,6 +1,6 @@
 """A trained network, whatever host trained it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ class Encoder(nn.Module):
         temperature: Temperature of the softmax over the bins.
         plain: The deterministic view of an image (RGB) that an evaluation takes, ``(C, H, W)``, normalised.
         augment: A random view of an image (RGB) of the training's kind, of the size of its largest, normalised.
+        notes: What the checkpoint does not tell and is assumed, a sentence each.
 
     Attributes:
         method: As given.
@@ -34,6 +35,7 @@ class Encoder(nn.Module):
         temperature: As given.
         plain: As given.
         augment: As given.
+        notes: As given.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Encoder(nn.Module):
         temperature: float,
         plain: View,
         augment: View,
+        notes: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -57,6 +60,7 @@ class Encoder(nn.Module):
         self.temperature = temperature
         self.plain = plain
         self.augment = augment
+        self.notes = tuple(notes)
         self._shape: torch.Size | None = None
         self._cam_layers: dict[torch.Size, nn.Module | None] = {}
         self.eval()

@@ -15,7 +15,11 @@ from imsvd_plugins.packed import PackedSplit, packed_splits, read_packed
 
 # What holds images by its name, in any case.
 SUFFIXES = frozenset(
-    ".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif .tiff .webp".split()
+    f".{kind}"
+    for kind in (
+        *("avif", "bmp", "gif", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm"),
+        *("tga", "tif", "tiff", "webp"),
+    )
 )
 _DIGITS = "digits"
 

@@ -75,7 +75,7 @@ class TestFolders:
         assert pixel(images[0]) == [255, 0, 0]
 
     def test_a_folder_without_images_is_refused(self, tmp_path):
-        with pytest.raises(ValueError, match="must hold images, and .* holds nothing"):
+        with pytest.raises(ValueError, match=r"must hold images, and .* holds nothing"):
             open_images(str(tmp_path))
         (tmp_path / "notes.txt").write_text("")
         with pytest.raises(ValueError, match=r"holds 1 other file\(s\) such as 'notes.txt'; images are .*\.jpg"):
@@ -126,7 +126,7 @@ class TestKinds:
     @pytest.mark.parametrize("content", [b"", b"no image", as_png(np.zeros((64, 64), np.uint8))[:60]])
     def test_what_cannot_be_decoded_is_named(self, content, tmp_path):
         (tmp_path / "broken.png").write_bytes(content)
-        with pytest.raises(UnreadableImageError, match="broken.png: .") as caught:
+        with pytest.raises(UnreadableImageError, match=r"broken\.png: .") as caught:
             open_images(str(tmp_path))[0]
         # From a loader's process it comes pickled.
         again = pickle.loads(pickle.dumps(caught.value))
@@ -137,7 +137,7 @@ class TestKinds:
         content[16:24] = b"\0\1\0\0\0\1\0\0"  # 65,536 pixels in each direction
         content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
         (tmp_path / "bomb.png").write_bytes(content)
-        with pytest.raises(UnreadableImageError, match="bomb.png: .* decompression bomb"):
+        with pytest.raises(UnreadableImageError, match=r"bomb\.png: .* decompression bomb"):
             open_images(str(tmp_path))[0]
 
 
