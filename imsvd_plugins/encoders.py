@@ -1,7 +1,8 @@
 """From a checkpoint's file to an encoder, whatever host wrote it."""
 
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -37,24 +38,31 @@ def load_encoder(
     """
     where = _device(device)
     content = read_checkpoint(checkpoint)
-    host = host_of(content)
-    is_yaml = config is not None and config.lower().endswith((".yaml", ".yml"))
     try:
-        if is_yaml or (host == "Lightning" and config is None):
-            from imsvd_plugins.lightly.encoder import load_encoder as of_lightly  # noqa: PLC0415
-
-            encoder = of_lightly(content, config, backbone, size)
-        elif backbone is None and (config is not None or host == "mmengine"):
-            from imsvd_plugins.openmmlab.encoder import load_encoder as of_mmpretrain  # noqa: PLC0415
-
-            encoder = of_mmpretrain(content, config, size)
-        else:
-            from imsvd_plugins.explain.bare_backbone import load_encoder as bare  # noqa: PLC0415
-
-            encoder = bare(state_of(content), backbone, size)
+        # What OpenMMLab's packages warn of when they are imported says nothing to a user of this.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "pkg_resources is deprecated as an API")
+            warnings.filterwarnings("ignore", "Fail to import ``MultiScaleDeformableAttention``")
+            encoder = _load(content, config, backbone, size)
     except ValueError as error:
         raise ValueError(f"{checkpoint}: {error}") from error
     return encoder.to(where)
+
+
+def _load(content: dict[str, Any], config: str | None, backbone: str | None, size: int | None) -> "Encoder":
+    host = host_of(content)
+    is_yaml = config is not None and config.lower().endswith((".yaml", ".yml"))
+    if is_yaml or (host == "Lightning" and config is None):
+        from imsvd_plugins.lightly.encoder import load_encoder as of_lightly  # noqa: PLC0415
+
+        return of_lightly(content, config, backbone, size)
+    if backbone is None and (config is not None or host == "mmengine"):
+        from imsvd_plugins.openmmlab.encoder import load_encoder as of_mmpretrain  # noqa: PLC0415
+
+        return of_mmpretrain(content, config, size)
+    from imsvd_plugins.explain.bare_backbone import load_encoder as bare  # noqa: PLC0415
+
+    return bare(state_of(content), backbone, size)
 
 
 def _device(name: str | None) -> torch.device:

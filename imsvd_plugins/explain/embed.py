@@ -62,7 +62,16 @@ def embed(
 
 @torch.no_grad()
 def _embedding(encoder: Encoder, indices: list[int], views: Tensor) -> Embedding:
-    features, projections = encoder(views.to(encoder.device))
+    try:
+        features, projections = encoder(views.to(encoder.device))
+    except torch.OutOfMemoryError as error:
+        raise ValueError(f"{len(views)} images at a time do not fit the device: lower --batch-size.") from error
+    except (AssertionError, RuntimeError) as error:
+        # What layers raise for images that they were not made for.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"the network does not take images of {tuple(views.shape[1:])}: {reason}. Give another --size."
+        ) from error
     if projections is None or encoder.num_bins is None:
         return Embedding(indices, _array(features), None if projections is None else _array(projections), None, None)
     probabilities, bins = soft_discretize(projections, encoder.num_bins, encoder.temperature).max(dim=2)

@@ -8,6 +8,7 @@ import yaml  # type: ignore[import-untyped]
 from lightly.models.modules.heads import ProjectionHead
 from PIL import Image
 from torch import Tensor, nn
+from torchvision import transforms
 from torchvision.transforms import v2 as T
 
 from imsvd_plugins.explain.bare_backbone import VIEWS_ASSUMED, bare_backbone, flattened
@@ -26,6 +27,7 @@ _PLAIN_VIEWS: dict[str, View] = {
     "CIFAR10DataModule": cifar10_to_tensor,
     "ImageFolderDataModule": folder_to_tensor,
 }
+_RESIZING = (T.Resize, T.CenterCrop, transforms.Resize, transforms.CenterCrop)
 _HEAD_ASSUMED = "The checkpoint does not tell the projection head's activations: ReLU is assumed."
 
 
@@ -168,8 +170,8 @@ def _views(
     else:
         plain, note = standard_plain_view(size or pixels), VIEWS_ASSUMED.format(size=size or pixels)
     if size is not None:
-        steps = plain.transforms if isinstance(plain, T.Compose) else [plain]
-        kept = [step for step in steps if not isinstance(step, (T.Resize, T.CenterCrop))]
+        steps = plain.transforms if isinstance(plain, (T.Compose, transforms.Compose)) else [plain]
+        kept = [step for step in steps if not isinstance(step, _RESIZING)]
         plain = T.Compose([T.Resize(size), T.CenterCrop(size), *kept])
     if data.get("transform"):
         return plain, LightlyView(make("data.init_args.transform", data["transform"], trusted=trusted)), note

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from mmengine.registry import Registry
+from mmpretrain.models.backbones.base_backbone import BaseBackbone
 
 from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.registry import PluginRegistry
@@ -15,6 +16,7 @@ _MODULES = (
     "mmcv.cnn.",
     "mmcv.transforms.",
     "mmengine.model.",
+    "mmengine.utils.dl_utils.parrots_wrapper.",
     "mmpretrain.datasets.transforms.",
     "mmpretrain.models.backbones.",
     "mmpretrain.models.necks.",
@@ -65,7 +67,9 @@ def _check_type(node: PluginRegistry, key: str, kind: Any) -> None:
     found = next((registry.module_dict[name] for registry in _chain(node) if name in registry.module_dict), None)
     if isinstance(found, functools.partial):  # of a class of mmpretrain's that wraps one of torchvision's transforms
         found = found.func
-    if not f"{getattr(found, '__module__', '')}.".startswith(_MODULES):
+    # Some pretrainings have backbones of their own.
+    is_backbone = isinstance(found, type) and issubclass(found, BaseBackbone)
+    if not (is_backbone or f"{getattr(found, '__module__', '')}.".startswith(_MODULES)):
         _refuse(f"{key}.type", kind)
 
 
