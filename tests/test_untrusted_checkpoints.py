@@ -35,6 +35,8 @@ entries = {
     "load_from": ["train", digits, "--work-dir", "load_from", "--cfg-options", f"load_from={file}"],
     "init_cfg": ["train", probe, "--work-dir", "probe", "--cfg-options", f"model.backbone.init_cfg.checkpoint={file}"],
     "export": ["export", file, "--format", "torchvision", "--output", "exported.pth"],
+    "embed": ["embed", file, "digits:test", "--out", "embedded.npz"],
+    "embed --config": ["embed", file, "digits:test", "--out", "embedded.npz", "--config", digits],
     "lightly --ckpt_path": ["lightly", "fit", "--config", config, "--ckpt_path", file],
     "demo --resume": ["demo", "--resume", "--work-dir", work("demo", "epoch_1.pth")],
     "demo --resume, Lightly": [
@@ -77,9 +79,11 @@ def test_every_entry_refuses_it_in_a_line(payload, tmp_path):
     for entry, (status, line) in run_entries(payload, tmp_path).items():
         assert status not in (0, None), (entry, line)
         # The file was opened, and refused for what is in it.
-        refusal = "no backbone|without running code" if entry == "export" else "holds more than data"
+        read_by_us = entry.startswith(("embed", "export"))
+        refusal = "no backbone|no tensors|without running code" if read_by_us else "holds more than data"
         assert re.search(refusal, line), (entry, line)
     assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "embedded.npz").exists()
 
 
 @pytest.mark.parametrize("payload", CRAFTED["PAYLOADS"])

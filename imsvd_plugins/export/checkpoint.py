@@ -62,12 +62,7 @@ def read_backbone(path: str | os.PathLike[str]) -> Backbone:
         ValueError: If there is no such file, it is no such checkpoint, or no backbone is in it.
     """
     path = Path(path)
-    checkpoint = _load(path)
-    if not isinstance(checkpoint, dict):
-        raise ValueError(
-            f"{path} must hold a checkpoint or a state dict, got an object that is no dict: "
-            "save model.state_dict() rather than the model."
-        )
+    checkpoint = read_checkpoint(path)
     state = checkpoint.get("state_dict", checkpoint)
     names = list(state) if isinstance(state, dict) else []
     weights = {_inner_name(name): value for name, value in state.items() if _is_weight(name, value)} if names else {}
@@ -78,21 +73,40 @@ def read_backbone(path: str | os.PathLike[str]) -> Backbone:
             f"{path} holds no backbone: none of its {len(names)} entries is a tensor under '{_PREFIX}'; "
             f"their names begin with: {found or 'nothing'}."
         )
-    host = "torch.save"
-    if "pytorch-lightning_version" in checkpoint:
-        host = "Lightning"
-    elif "meta" in checkpoint:
-        host = "mmengine"
     averaged = "ema_state_dict" in checkpoint or "averaging_state" in checkpoint
     settings = checkpoint.get("hyper_parameters")
     component = settings.get("backbone") if isinstance(settings, dict) else None
+    model = literal_config(checkpoint.get("meta")).get("model")
+    config = model.get("backbone") if isinstance(model, dict) else None
     return Backbone(
         weights,
-        _backbone_config(checkpoint.get("meta")),
+        config if isinstance(config, dict) else {},
         component if isinstance(component, dict) else {},
-        host,
+        host_of(checkpoint),
         averaged,
     )
+
+
+def host_of(checkpoint: dict[str, Any]) -> str:
+    """What wrote a checkpoint: "mmengine", "Lightning" or, for a state dict alone, "torch.save"."""
+    if "pytorch-lightning_version" in checkpoint:
+        return "Lightning"
+    return "mmengine" if "meta" in checkpoint else "torch.save"
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's tensors and plain data; whatever else is in it becomes an object that does nothing.
+
+    Raises:
+        ValueError: If there is no such file, or it is no such checkpoint.
+    """
+    checkpoint = _load(path)
+    if not isinstance(checkpoint, dict):
+        raise ValueError(
+            f"{path} must hold a checkpoint or a state dict, got an object that is no dict: "
+            "save model.state_dict() rather than the model."
+        )
+    return checkpoint
 
 
 def _load(path: Path) -> Any:
@@ -118,38 +132,38 @@ def _lines(error: Exception) -> list[str]:
     return str(error).strip().splitlines() or [type(error).__name__]
 
 
-def _unwrapped(name: str) -> str:
+def unwrapped(name: str) -> str:
+    """A tensor's name without what wrapping the model has put in front of it."""
     while name.startswith(_WRAPPERS):
         name = name.partition(".")[2]
     return name
 
 
 def _is_weight(name: Any, value: Any) -> bool:
-    if not (isinstance(name, str) and isinstance(value, Tensor) and _unwrapped(name).startswith(_PREFIX)):
+    if not (isinstance(name, str) and isinstance(value, Tensor) and unwrapped(name).startswith(_PREFIX)):
         return False
     return bool(_inner_name(name)) and value.layout == torch.strided and not value.is_quantized and not value.is_meta
 
 
 def _inner_name(name: str) -> str:
-    return _unwrapped(_unwrapped(name).removeprefix(_PREFIX))
+    return unwrapped(unwrapped(name).removeprefix(_PREFIX))
 
 
-def _backbone_config(meta: Any) -> dict[str, Any]:
-    """``model.backbone`` of the config that mmengine saves as Python text; it is parsed, never run."""
+def literal_config(meta: Any) -> dict[str, Any]:
+    """The literal values of the config that mmengine saves as Python text in ``meta``; it is parsed, never run.
+
+    Returns:
+        The values by name; empty if there is no config. What is no literal is None.
+    """
     text = meta.get("cfg") if isinstance(meta, dict) else None
     if not isinstance(text, str):
         return {}
     try:
-        statements = ast.parse(text).body
-        for statement in statements:
-            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "model":
-                model = _literal(statement.value)
-                backbone = model.get("backbone") if isinstance(model, dict) else None
-                return backbone if isinstance(backbone, dict) else {}
+        statements = [statement for statement in ast.parse(text).body if isinstance(statement, ast.Assign)]
+        return {ast.unparse(statement.targets[0]): _literal(statement.value) for statement in statements}
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         # No config: what mmengine writes is none of these.
-        pass
-    return {}
+        return {}
 
 
 def _literal(node: ast.expr) -> Any:

@@ -58,9 +58,13 @@ class OwnNetwork(NamedTuple):
 def own_network(backbone: Backbone) -> OwnNetwork:
     """The backbone as it is; its class comes from the config of a YAML training, and the demo's is known."""
     path, settings = backbone.component.get("class_path"), backbone.component.get("init_args") or {}
-    shapes = {name: tuple(tensor.shape) for name, tensor in backbone.weights.items() if name in _SMALL_CNN_SHAPES}
-    constructor = "SmallCNN()" if path is None and shapes == _SMALL_CNN_SHAPES else ""
+    constructor = "SmallCNN()" if path is None and is_small_cnn(backbone.weights) else ""
     if isinstance(path, str) and re.fullmatch(re.escape(_BACKBONES) + r"\.[A-Za-z]\w*", path):
         # Of any other class the printed line might run what the file wants.
         constructor = f"{path.rpartition('.')[2]}({', '.join(arguments(dict(settings)))})"
     return OwnNetwork(constructor, path, backbone.weights)
+
+
+def is_small_cnn(weights: dict[str, Tensor]) -> bool:
+    """Whether weights are those of :class:`~imsvd_plugins.lightly.backbones.SmallCNN`, which the demo trains."""
+    return {name: tuple(weights[name].shape) for name in _SMALL_CNN_SHAPES if name in weights} == _SMALL_CNN_SHAPES

@@ -29,6 +29,8 @@ _to_tensor = (T.ToImage(), T.ToDtype(torch.float32, scale=True))
 digit_to_tensor = T.Compose([*_to_tensor, T.Normalize([0.5] * 3, [0.5] * 3)])
 # A mirrored digit is another one or none, and all are grey: only the pen's slant, place and size vary.
 digit_view = T.Compose([T.RandomAffine(15, translate=(0.1, 0.1), scale=(0.8, 1.2), shear=10), digit_to_tensor])
+cifar10_to_tensor = T.Compose([*_to_tensor, T.Normalize(**IMAGENET_NORMALIZE)])
+folder_to_tensor = T.Compose([T.Resize(256), T.CenterCrop(224), *_to_tensor, T.Normalize(**IMAGENET_NORMALIZE)])
 
 
 class _ImageDataModule(LightningDataModule):
@@ -45,6 +47,10 @@ class _ImageDataModule(LightningDataModule):
         super().__init__()
         check_integer("batch_size_per_device", batch_size_per_device, minimum=2)
         check_integer("num_workers", num_workers, minimum=0)
+        self.save_hyperparameters(ignore=["transform", "val_transform"])
+        if "_instantiator" in self.hparams:
+            # LightningCLI was given their config, plain data by which `imsvd-plugins embed` makes them again.
+            self.save_hyperparameters()
         self.transform = transform
         self.val_transform = val_transform
         self.batch_size_per_device = batch_size_per_device
@@ -148,8 +154,7 @@ class CIFAR10DataModule(_ImageDataModule):
         num_workers: int = 8,
         val_transform: Transform | None = None,
     ) -> None:
-        val_transform = val_transform or T.Compose([*_to_tensor, T.Normalize(**IMAGENET_NORMALIZE)])
-        super().__init__(transform, val_transform, batch_size_per_device, num_workers)
+        super().__init__(transform, val_transform or cifar10_to_tensor, batch_size_per_device, num_workers)
         self.root = Path(root)
         if self.root.suffix == ".npz" and not self.root.is_file():
             raise ValueError(f"root must be a folder or a packed file (.npz) of images; there is no file {root!r}.")
@@ -190,10 +195,7 @@ class ImageFolderDataModule(_ImageDataModule):
         num_workers: int = 8,
         val_transform: Transform | None = None,
     ) -> None:
-        val_transform = val_transform or T.Compose(
-            [T.Resize(256), T.CenterCrop(224), *_to_tensor, T.Normalize(**IMAGENET_NORMALIZE)]
-        )
-        super().__init__(transform, val_transform, batch_size_per_device, num_workers)
+        super().__init__(transform, val_transform or folder_to_tensor, batch_size_per_device, num_workers)
         self.root = Path(root)
         classes = {}
         for part in ("train", "val"):

@@ -16,6 +16,7 @@ import yaml
 from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from imsvd_plugins.encoders import load_encoder
 from imsvd_plugins.lightly import IMSVD, IMSVDLoss, IMSVDProjectionHead
 from imsvd_plugins.lightly.backbones import SmallCNN
 from imsvd_plugins.lightly.command import main
@@ -110,6 +111,19 @@ def test_a_shipped_config_fits_and_validates(config, image_roots, tmp_path, monk
     model = LightningModule.load_from_checkpoint(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     assert model.state_dict().keys() == checkpoint["state_dict"].keys()
     assert all(torch.equal(value, checkpoint["state_dict"][name]) for name, value in model.state_dict().items())
+
+    # And from the file alone, with the views of its training.
+    encoder = load_encoder(tmp_path / "checkpoints" / "last.ckpt", device="cpu")
+    image = Image.open(io.BytesIO(jpeg(np.random.default_rng(1), 32)))
+    plain = encoder.plain(image).unsqueeze(0)
+    with torch.no_grad():
+        expected = model.eval().projection_head(model.backbone(plain).flatten(1))
+        torch.testing.assert_close(encoder.projections(plain), expected)
+    assert (encoder.method, encoder.notes) == (type(model).__name__, ())
+    assert encoder.num_bins == getattr(model.criterion, "num_bins", None)
+    side = {"CIFAR10DataModule": 32, "DigitsDataModule": 32}.get(module, 128 if "nette" in config.stem else 224)
+    of_training = 64 if any(key.endswith("input_size") for key in settings) else side
+    assert (plain.shape[-1], encoder.augment(image).shape) == (side, (3, of_training, of_training))
 
     capfd.readouterr()
     main(["validate", "--config", str(config), *options(settings), "--ckpt_path", "last"])

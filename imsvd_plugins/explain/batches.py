@@ -1,0 +1,85 @@
+"""Views of images in batches, in the images' order; what cannot be decoded is left out and named."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from imsvd_plugins.explain.encoder import View
+from imsvd_plugins.explain.images import Images, UnreadableImageError
+
+
+class Batch(NamedTuple):
+    """Some images.
+
+    Attributes:
+        indices: Which images, by index.
+        views: For each kind of view the images' ``(n, C, H, W)``; of no image, no tensors.
+        skipped: Index and reason of each image that cannot be decoded.
+    """
+
+    indices: list[int]
+    views: list[Tensor]
+    skipped: list[tuple[int, str]]
+
+
+def batches(images: Images, views: Sequence[View], batch_size: int, num_workers: int) -> Iterator[Batch]:
+    """Decode images once each, and give views of them.
+
+    Args:
+        images: The images.
+        views: What each goes through, in this order.
+        batch_size: Images that are decoded for a batch.
+        num_workers: Loader processes; 0 for this one.
+
+    Raises:
+        ValueError: If views of one kind differ in their size, and so make no batch.
+    """
+    loader: DataLoader[Any] = DataLoader(
+        _Views(images, views), batch_size=batch_size, num_workers=num_workers, collate_fn=_collate
+    )
+    for batch in loader:
+        if isinstance(batch, _Differing):
+            name = images.names[batch.at]
+            raise ValueError(
+                f"all images must be of one size here, because the training's views do not resize them: {name!r} gives "
+                f"{batch.shape}, and an image before it {batch.before}. Give --size, the pixels of a side."
+            )
+        yield batch
+
+
+class _Differing(NamedTuple):
+    at: int
+    shape: tuple[int, ...]
+    before: tuple[int, ...]
+
+
+class _Views(Dataset[Any]):
+    def __init__(self, images: Images, views: Sequence[View]) -> None:
+        self.images = images
+        self.views = views
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[int, list[Tensor], str]:
+        try:
+            image = self.images[index]
+        except UnreadableImageError as error:
+            return index, [], error.reason
+        return index, [view(image) for view in self.views], ""
+
+
+def _collate(items: list[tuple[int, list[Tensor], str]]) -> Batch | _Differing:
+    readable = [(index, views) for index, views, reason in items if not reason]
+    skipped = [(index, reason) for index, _, reason in items if reason]
+    for before, (index, views) in pairwise(readable):
+        for earlier, view in zip(before[1], views, strict=True):
+            if earlier.shape != view.shape:
+                # Raised in a loader's process, an error would carry its traceback.
+                return _Differing(index, tuple(view.shape), tuple(earlier.shape))
+    stacked = [torch.stack(column) for column in zip(*(views for _, views in readable), strict=True)]
+    return Batch([index for index, _ in readable], stacked, skipped)

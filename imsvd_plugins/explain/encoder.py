@@ -1,0 +1,103 @@
+"""A trained network, whatever host trained it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from imsvd_plugins.explain.cam_layer import find_cam_layer
+
+View = Callable[[Image.Image], Tensor]
+
+
+class Encoder(nn.Module):
+    """A trained network in evaluation mode, on one device, with the views that it takes.
+
+    Its weights take no gradient. Gradients with respect to images are left to the caller: nothing here is under
+    ``torch.no_grad``.
+
+    Args:
+        backbone: Images ``(N, C, H, W)`` to whatever ``pool`` and ``projector`` take.
+        projector: From the backbone's output to projections ``(N, D)``; None if there is none.
+        pool: From the backbone's output to features ``(N, d)``.
+        method: "IMSVD", "SSLHSIC", or another method's name.
+        num_bins: Bins ``K`` of IMSVD's variables; None for other methods.
+        temperature: Temperature of the softmax over the bins.
+        plain: The deterministic view of an image (RGB) that an evaluation takes, ``(C, H, W)``, normalised.
+        augment: A random view of an image (RGB) of the training's kind, of the size of its largest, normalised.
+        notes: What the checkpoint does not tell and is assumed, a sentence each.
+
+    Attributes:
+        method: As given.
+        num_bins: As given.
+        temperature: As given.
+        plain: As given.
+        augment: As given.
+        notes: As given.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        projector: nn.Module | None,
+        pool: Callable[[Any], Tensor],
+        *,
+        method: str,
+        num_bins: int | None,
+        temperature: float,
+        plain: View,
+        augment: View,
+        notes: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projector = projector
+        self.pool = pool
+        self.method = method
+        self.num_bins = num_bins
+        self.temperature = temperature
+        self.plain = plain
+        self.augment = augment
+        self.notes = tuple(notes)
+        self._shape: torch.Size | None = None
+        self._cam_layers: dict[torch.Size, nn.Module | None] = {}
+        self.eval()
+        self.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Features ``(N, d)`` and projections ``(N, D)``, None without a projector, of images ``(N, C, H, W)``."""
+        output = self._backbone_output(images)
+        return self.pool(output), None if self.projector is None else self.projector(output)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features ``(N, d)`` of images ``(N, C, H, W)``."""
+        return self.pool(self._backbone_output(images))
+
+    def projections(self, images: Tensor) -> Tensor | None:
+        """Projections ``(N, D)`` of images ``(N, C, H, W)``; None without a projector."""
+        return self(images)[1]  # type: ignore[no-any-return]
+
+    def _backbone_output(self, images: Tensor) -> Any:
+        self._shape = images.shape[1:]
+        return self.backbone(images)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.parameters()).device
+
+    @property
+    def cam_layer(self) -> nn.Module | None:
+        """The last layer with places in images of the size of those that came last.
+
+        Its output is ``(N, C, H, W)`` or, of a transformer, tokens ``(N, L, C)``. None if there is no such layer, or no
+        image has come yet.
+        """
+        if self._shape is None:
+            return None
+        if self._shape not in self._cam_layers:
+            images = torch.randn(1, *self._shape, generator=torch.Generator().manual_seed(0)).to(self.device)
+            self._cam_layers[self._shape] = find_cam_layer(self.backbone, self.pool, images)
+        return self._cam_layers[self._shape]

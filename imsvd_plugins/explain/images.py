@@ -1,0 +1,241 @@
+"""Images of a folder, of a packed file or of the embedded digits, one at a time and all as RGB."""
+
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import IO
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from imsvd_plugins.digits import NUM_CLASSES, load_digits
+from imsvd_plugins.packed import PackedSplit, packed_splits, read_packed
+
+# What holds images by its name, in any case.
+SUFFIXES = frozenset(
+    f".{kind}"
+    for kind in (
+        *("avif", "bmp", "gif", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm"),
+        *("tga", "tif", "tiff", "webp"),
+    )
+)
+_DIGITS = "digits"
+
+
+class UnreadableImageError(ValueError):
+    """An image cannot be decoded.
+
+    Args:
+        name: The image's name.
+        reason: What is wrong with it, in one line.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        # Both as arguments, so that it can go from a loader's process to another.
+        super().__init__(name, reason)
+        self.name = name
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+class Images(ABC):
+    """Images that are decoded when they are asked for.
+
+    Attributes:
+        source: What :func:`open_images` was given.
+        names: A name for each image, unique and printable as UTF-8; it may hold anything that a file's name may.
+        labels: Labels ``(n,)``, int64, -1 where it is unknown; None if no label is known.
+        classes: Names of the classes, in the order of their labels; empty without labels.
+        ignored: Names of files that were left out because their suffix is not an image's.
+    """
+
+    source: str
+    names: list[str]
+    labels: NDArray[np.int64] | None
+    classes: list[str]
+    ignored: list[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Image.Image:
+        """The image in RGB, upright.
+
+        Raises:
+            IndexError: If there is no such image.
+            UnreadableImageError: If it cannot be decoded.
+        """
+        name = self.names[index]
+        try:
+            return self._read(index)
+        except Exception as error:
+            # A damaged file, or one that was made to do harm, makes a decoder fail in any way.
+            reason = " ".join((str(error) or type(error).__name__).split())
+            raise UnreadableImageError(name, reason) from error
+
+    def path(self, index: int) -> str:
+        """Where the image is: its file, or for images that have none the source and the name."""
+        return f"{self.source}/{self.names[index]}"
+
+    @abstractmethod
+    def _read(self, index: int) -> Image.Image:
+        """The image; whatever its decoder raises may go up."""
+
+
+def open_images(text: str) -> Images:
+    """Find images, without decoding any.
+
+    Args:
+        text: A folder, a packed file or the digits. A folder is read with all its sub-folders; where every image lies
+            in one of several sub-folders, these are the classes. A packed file
+            (:func:`~imsvd_plugins.packed.read_packed`) is ``FILE.npz`` or, for one of its parts, ``FILE.npz:test``;
+            scikit-learn's digits are ``digits`` or ``digits:test``.
+
+    Raises:
+        ValueError: If there is nothing of this kind, or no image in it.
+        ImportError: For the digits, if scikit-learn is not installed.
+    """
+    if Path(text).is_dir():
+        return _Folder(text)
+    name, _, split = text.rpartition(":")
+    if _DIGITS in (text, name):
+        return _Digits(text, split if name else "")
+    file, part = (text, "") if text.lower().endswith(".npz") else (name, split)
+    if file.lower().endswith(".npz"):
+        return _Packed(text, file, part)
+    kinds = f"a folder, a packed file (FILE.npz or FILE.npz:test) or {_DIGITS}"
+    found = "is a file" if Path(text).is_file() else "is absent"
+    raise ValueError(f"IMAGES must be {kinds}, and {text!r} {found}.")
+
+
+class _Folder(Images):
+    def __init__(self, root: str) -> None:
+        self.source = root
+        self._files: list[str] = []  # relative to the folder, as the system has them
+        others: list[str] = []
+        for file in _walk(root):
+            (self._files if Path(file).suffix.lower() in SUFFIXES else others).append(file)
+        self.ignored = [_printable(file) for file in others]
+        if not self._files:
+            found = f"{len(others)} other file(s) such as {self.ignored[0]!r}" if others else "nothing"
+            raise ValueError(
+                f"IMAGES must hold images, and {root!r} holds {found}; images are {', '.join(sorted(SUFFIXES))}."
+            )
+        self.names = [_printable(file) for file in self._files]
+        folders = [Path(file).parts[0] if len(Path(file).parts) > 1 else "" for file in self._files]
+        classes = sorted(set(folders))
+        self.labels, self.classes = None, []
+        if "" not in classes and len(classes) > 1:
+            numbers = {name: number for number, name in enumerate(classes)}
+            self.labels = np.array([numbers[folder] for folder in folders], np.int64)
+            self.classes = [_printable(name) for name in classes]
+
+    def path(self, index: int) -> str:
+        return os.path.join(_printable(os.path.abspath(self.source)), self.names[index])
+
+    def _read(self, index: int) -> Image.Image:
+        return read_image(os.path.join(self.source, self._files[index]))
+
+
+class _Packed(Images):
+    def __init__(self, text: str, file: str, split: str) -> None:
+        self.source = file
+        self.ignored = []
+        try:
+            splits = [split] if split else packed_splits(file)
+            if not splits:
+                raise ValueError("it has no array NAME_jpeg")
+            self._parts: list[tuple[str, PackedSplit]] = [(name, read_packed(file, name)) for name in splits]
+        except (OSError, ValueError, BadZipFile) as error:
+            raise ValueError(f"IMAGES {text!r} is no packed file of images: {error}") from error
+        self._places = [(part, index) for _, part in self._parts for index in range(len(part.labels))]
+        self.names = [f"{name}/{index}" for name, part in self._parts for index in range(len(part.labels))]
+        self.classes = [str(name) for name in self._parts[0][1].classes]
+        self.labels = np.concatenate([part.labels.astype(np.int64) for _, part in self._parts])
+        if not self.names:
+            raise ValueError(f"IMAGES must hold images, and {text!r} holds none.")
+        if self.labels.min() < -1 or self.labels.max() >= len(self.classes):
+            raise ValueError(
+                f"IMAGES {text!r} is damaged: its labels go from {self.labels.min()} to {self.labels.max()}, and it "
+                f"names {len(self.classes)} classes."
+            )
+
+    def _read(self, index: int) -> Image.Image:
+        part, place = self._places[index]
+        return read_image(part.file(place))
+
+
+class _Digits(Images):
+    def __init__(self, text: str, split: str) -> None:
+        self.source = _DIGITS
+        self.ignored = []
+        if split not in ("", "train", "test"):
+            raise ValueError(f"IMAGES must be digits, digits:train or digits:test, got {text!r}.")
+        parts = {name: load_digits(name) for name in ([split] if split else ["train", "test"])}
+        self._scans = np.concatenate([images for images, _ in parts.values()])
+        self.labels = np.concatenate([labels for _, labels in parts.values()])
+        self.names = [f"{name}/{index}" for name, (images, _) in parts.items() for index in range(len(images))]
+        self.classes = [str(digit) for digit in range(NUM_CLASSES)]
+
+    def _read(self, index: int) -> Image.Image:
+        return Image.fromarray(self._scans[index])
+
+
+def read_image(file: str | IO[bytes]) -> Image.Image:
+    """Decode an image as the hosts' loaders do: in RGB, transparency dropped, 16 bits by their upper eight.
+
+    Beyond what they do, the image is turned upright as its EXIF data say, and floating-point values are stretched from
+    their least to their largest, because they have no range of their own. Of an animation it is the first picture.
+
+    Args:
+        file: A file's name, or the open file.
+
+    Raises:
+        Exception: Whatever a decoder raises for a damaged file.
+    """
+    with Image.open(file) as opened:
+        image = ImageOps.exif_transpose(opened)
+        if image.mode == "F":
+            return Image.fromarray(_stretched(np.asarray(image))).convert("RGB")
+        if image.mode == "I" or image.mode.startswith("I;16"):
+            # Pillow would clip, and all but the darkest would be white.
+            return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
+        if image.mode == "P":
+            # Of a palette with transparency Pillow warns unless it becomes RGBA first.
+            image = image.convert("RGBA")
+        return image.convert("RGB")
+
+
+def _stretched(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    low, high = float(values.min()), float(values.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError("it holds values that are not finite")
+    return ((values - low) * (255 / max(high - low, 1e-30))).round().astype(np.uint8)
+
+
+def _walk(root: str) -> list[str]:
+    """All files below, sorted, but for hidden ones; links to folders are followed, in circles only once."""
+    found: list[str] = []
+    seen: set[str] = set()
+
+    def refuse(error: OSError) -> None:
+        raise ValueError(f"IMAGES: {error.filename!r} cannot be read: {error.strerror}.") from error
+
+    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=refuse):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        found += [os.path.relpath(os.path.join(folder, name), root) for name in files if not name.startswith(".")]
+    return sorted(found)
+
+
+def _printable(name: str) -> str:
+    """A file's name as text that can be written as UTF-8; bytes of another encoding are spelt out."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

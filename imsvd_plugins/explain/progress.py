@@ -1,0 +1,43 @@
+"""How far a pass over images is."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class ImageProgress:
+    """A bar on the terminal, elsewhere a line now and then; on the error stream.
+
+    Args:
+        total: Number of images.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._console = Console(stderr=True)
+        columns = (TextColumn("images"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
+        self._task = self._bar.add_task("", total=total)
+        self._total = total
+        self._done = 0
+        self._shown = time.monotonic()
+
+    def __enter__(self) -> "ImageProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int) -> None:
+        """Show that more images are done."""
+        self._done += done
+        self._bar.advance(self._task, done)
+        if not self._console.is_terminal and time.monotonic() - self._shown > _SECONDS_BETWEEN_LINES:
+            self._shown = time.monotonic()
+            print(f"{self._done} of {self._total} images", file=self._console.file, flush=True)
