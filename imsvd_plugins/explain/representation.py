@@ -50,7 +50,9 @@ class FeatureStatistics:
         moment = wide.T @ wide
         self._moment = moment if self.num_images == 0 else self._moment + moment
         self.num_images += len(features)
-        self._distance += len(features) * diagnostics.alignment(z_a, z_b)
+        self._distance += float(
+            (normalize(z_a, dim=1) - normalize(z_b, dim=1)).square().sum(dim=1, dtype=torch.float64).sum()
+        )
         wanted = ranks < self._largest_rank
         self._kept.append((ranks[wanted], features.cpu()[wanted], z_plain.cpu()[wanted]))
         if sum(len(kept) for kept, _, _ in self._kept) > 2 * self._sample:

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -52,12 +52,12 @@ class Views(Dataset[tuple[int, Tensor] | UnreadableImageError]):
             return position, torch.stack([self._augment(image), self._augment(image), self._plain(image)])
 
 
-def load_views(
-    images: Images, encoder: Encoder, *, batch_size: int, num_workers: int, seed: int
-) -> DataLoader[ViewBatch]:
-    """A loader of the views of all images, in their order."""
+def load_views(images: Images, encoder: Encoder, *, batch_size: int, num_workers: int, seed: int) -> DataLoader[Any]:
+    """A loader of the views of all images, in their order: it gives a :class:`ViewBatch` at a time."""
     views = Views(images, encoder, seed)
-    return DataLoader(views, batch_size, num_workers=num_workers, collate_fn=_collate)  # type: ignore[arg-type]
+    # A generator of its own, because a loader draws from the program's.
+    generator = torch.Generator()
+    return DataLoader(views, batch_size, num_workers=num_workers, collate_fn=_collate, generator=generator)
 
 
 def _collate(found: list[tuple[int, Tensor] | UnreadableImageError]) -> ViewBatch:
