@@ -1,0 +1,157 @@
+"""Where in an image the evidence for a bin lies: integrated gradients and Grad-CAM, by captum."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam
+from torch import Tensor, nn
+
+from imsvd_plugins.explain.encoder import Encoder
+from imsvd_plugins.explain.images import Images
+from imsvd_plugins.explain.report import Attribution
+
+INTEGRATED_GRADIENTS, GRAD_CAM = "integrated gradients", "Grad-CAM"
+
+# Where the sum of integrated gradients misses the difference of the outputs by more than this, more steps are taken.
+COMPLETENESS = 0.02
+_STEPS = (32, 128, 512, 2048)
+# Images of one forward and backward pass.
+_BATCH = 32
+
+
+class BinEvidence(nn.Module):
+    """Log-probability of a bin, which attributions explain.
+
+    In contrast to :func:`~imsvd_plugins.functional.soft_discretize` it has no lower bound, at which no gradient flows.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        if encoder.num_bins is None:
+            raise ValueError(f"encoder must have latent variables (num_bins), and its method is {encoder.method}.")
+        self.encoder = encoder
+        self.num_bins = encoder.num_bins
+
+    def forward(self, images: Tensor, variable: int, bin: int) -> Tensor:
+        """Log-probability ``(N,)`` of the bin of the variable in each of the images ``(N, C, H, W)``."""
+        z = self.encoder.projections(images)
+        if z is None:
+            raise ValueError("encoder must have a projector, whose outputs are the variables; it has none.")
+        scores = z.reshape(len(z), -1, self.num_bins)[:, variable] / self.encoder.temperature
+        evidence: Tensor = scores.log_softmax(dim=1)[:, bin]
+        return evidence
+
+
+def attribute(
+    encoder: Encoder, images: Images, choices: Sequence[tuple[int, int, int]], positions: Sequence[int] | None = None
+) -> Iterator[Attribution]:
+    """Attribute bins to places in images, one attribution after the other.
+
+    Integrated gradients explain the difference between the bin's log-probability for the image and for an image that is
+    the training's mean colour throughout (0 after normalisation). Grad-CAM looks at :attr:`Encoder.cam_layer`; without
+    such a layer there is none.
+
+    Args:
+        encoder: A network with latent variables.
+        images: The images.
+        choices: ``(image, variable, bin)`` of each attribution.
+        positions: Index in ``images`` of each image that ``choices`` count; None if they count all.
+
+    Yields:
+        Of each choice the integrated gradients, then Grad-CAM.
+
+    Raises:
+        ValueError: If the network has no latent variables.
+        UnreadableImageError: If an image cannot be read.
+    """
+    evidence = BinEvidence(encoder)
+    device = next(encoder.parameters()).device
+    for image, variable, bin in choices:
+        view = encoder.plain(images[image if positions is None else positions[image]]).unsqueeze(0).to(device)
+        heat, completeness = integrated_gradients(evidence, view, (variable, bin))
+        yield Attribution(image, variable, bin, INTEGRATED_GRADIENTS, heat.cpu().numpy(), completeness)
+        cam = grad_cam(evidence, view, (variable, bin))
+        if cam is not None:
+            yield Attribution(image, variable, bin, GRAD_CAM, cam.cpu().numpy(), math.nan)
+
+
+def integrated_gradients(evidence: nn.Module, view: Tensor, target: tuple[int, int]) -> tuple[Tensor, float]:
+    """Integrated gradients (Sundararajan et al. 2017) from an image of zeros to ``view``.
+
+    Args:
+        evidence: ``evidence(images, *target)`` is what is explained, ``(N,)``.
+        view: One image ``(1, C, H, W)``.
+        target: What ``evidence`` takes beside the images.
+
+    Returns:
+        ``(H, W)``, signed, summed over the colours; and the relative difference of their sum and the difference of
+        outputs, with as many steps of the integral as make it at most :data:`COMPLETENESS`, or 2048.
+    """
+    baseline = torch.zeros_like(view)
+    with torch.no_grad():
+        difference = float(evidence(view, *target) - evidence(baseline, *target))
+    method = IntegratedGradients(evidence)
+    heat, completeness = baseline[0, 0], math.inf
+    for steps in _STEPS:
+        found = method.attribute(
+            view, baseline, additional_forward_args=target, n_steps=steps, internal_batch_size=_BATCH
+        ).detach()
+        heat = found[0].sum(dim=0)
+        completeness = abs(float(found.double().sum()) - difference) / max(abs(difference), 1e-12)
+        if completeness <= COMPLETENESS:
+            break
+    return heat.float(), completeness
+
+
+def grad_cam(evidence: BinEvidence, view: Tensor, target: tuple[int, int]) -> Tensor | None:
+    """Grad-CAM (Selvaraju et al. 2017) at the encoder's last layer with places.
+
+    Args:
+        evidence: What is explained.
+        view: One image ``(1, C, H, W)``.
+        target: Variable and bin.
+
+    Returns:
+        ``(H, W)``, at least 0; None if the encoder has no such layer.
+    """
+    layer = evidence.encoder.cam_layer
+    if layer is None:
+        return None
+    size = view.shape[2:]
+    with _seen_as_map(layer, (int(size[0]), int(size[1]))) as places:
+        cam = LayerGradCam(evidence, places).attribute(view, additional_forward_args=target, relu_attributions=True)
+    enlarged: Tensor = LayerAttribution.interpolate(cam.detach(), tuple(size), "bilinear")
+    return enlarged[0, 0].float()
+
+
+@contextmanager
+def _seen_as_map(layer: nn.Module, size: tuple[int, int]) -> Iterator[nn.Module]:
+    """Inside, what the layer gives passes through the module that is returned, as a map ``(N, C, h, w)``."""
+    places = nn.Identity()
+
+    def through(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        if output.ndim == 4:
+            seen: Tensor = places(output)
+            return seen
+        # Tokens (N, L, C): those before the patches, such as the class token, have no place.
+        height, width = patch_grid(output.shape[1], size)
+        others, patches = output.tensor_split([output.shape[1] - height * width], dim=1)
+        seen = places(patches.transpose(1, 2).reshape(len(output), -1, height, width))
+        return torch.cat([others, seen.flatten(2).transpose(1, 2)], dim=1)
+
+    hook = layer.register_forward_hook(through)
+    try:
+        yield places
+    finally:
+        hook.remove()
+
+
+def patch_grid(tokens: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of the patches of an image of a size, of which there are almost as many as tokens."""
+    height, width = size
+    grids = [(height // patch, width // patch) for patch in range(1, min(size) + 1)]
+    # The finest grid that fits: what is left over are a class token and registers.
+    return next(grid for grid in grids if grid[0] * grid[1] <= tokens)

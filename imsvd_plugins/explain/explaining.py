@@ -1,0 +1,162 @@
+"""From a network and images to a report, in one pass over the images."""
+
+import sys
+from collections.abc import Iterable
+from typing import TypeVar
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from imsvd_plugins.explain.attribution import attribute
+from imsvd_plugins.explain.encoder import Encoder
+from imsvd_plugins.explain.images import Images
+from imsvd_plugins.explain.report import Report, Variables
+from imsvd_plugins.explain.representation import FeatureStatistics, describe_representation
+from imsvd_plugins.explain.variables import VariableStatistics, describe_variables
+from imsvd_plugins.explain.views import load_views
+from imsvd_plugins.functional._checks import check_integer
+from imsvd_plugins.losses import HSICLoss
+
+_SIGNIFICANT = 0.05
+Item = TypeVar("Item")
+
+
+def explain(
+    encoder: Encoder,
+    images: Images,
+    *,
+    title: str = "",
+    checkpoint: str = "",
+    attributions: int = 64,
+    sample: int = 2000,
+    shuffles: int = 499,
+    batch_size: int = 64,
+    num_workers: int = 0,
+    seed: int = 0,
+) -> Report:
+    """Look at what a network learned.
+
+    Two augmented views and a plain one of each image pass through the network once. No image's views or probabilities
+    are kept; what is: the joint matrix ``(MK, MK)``, each image's bins, and the features of the sample. On a terminal a
+    bar shows the progress.
+
+    Args:
+        encoder: The network; its device is where it computes. Where an :class:`~imsvd_plugins.losses.HSICLoss` is among
+            its modules, the report shows the similarity of groups by the loss's kernel.
+        images: The images. One that cannot be read is skipped and named in the report.
+        title: One line for people; "" for the method and the source of the images.
+        checkpoint: Where the network comes from, for the report.
+        attributions: Number of pairs of an image and a bin whose evidence is located in the image.
+        sample: Number of images for the map, the neighbours and the similarity of groups, at least 2.
+        shuffles: Number of shuffles of the labels in the tests; no p-value is below ``1 / (shuffles + 1)``.
+        batch_size: Number of images that pass through the network at a time.
+        num_workers: Processes that load images; 0 to load in this one.
+        seed: Seed of the augmented views, the sample and the tests.
+
+    Returns:
+        The report: the same, up to rounding, whatever the batch size and the number of workers.
+
+    Raises:
+        TypeError: If a number is no integer.
+        ValueError: If a number is out of range, fewer than two images can be read, or what the network gives is not
+            finite.
+    """
+    least = {"attributions": 0, "sample": 2, "shuffles": 1, "batch_size": 1, "num_workers": 0, "seed": 0}
+    given = (attributions, sample, shuffles, batch_size, num_workers, seed)
+    for (name, minimum), value in zip(least.items(), given, strict=True):
+        check_integer(name, value, minimum=minimum)
+    rng = np.random.default_rng(seed)
+    priority = rng.permutation(len(images))
+    rank = np.argsort(priority)
+    of_features = FeatureStatistics(sample)
+    of_variables = None if encoder.num_bins is None else VariableStatistics(encoder.num_bins, encoder.temperature)
+
+    positions: list[int] = []
+    skipped: list[tuple[str, str]] = []
+    loader = load_views(images, encoder, batch_size=batch_size, num_workers=num_workers, seed=seed)
+    for batch in _shown(loader, "Images", len(loader)):
+        skipped += batch.unreadable
+        if batch.positions:
+            positions += batch.positions
+            features, z_a, z_b, z_plain = _pass(encoder, batch.views)
+            of_features.update(features, z_a, z_b, z_plain, torch.from_numpy(rank[batch.positions]))
+            if of_variables is not None:
+                of_variables.update(z_a, z_b, z_plain)
+    if len(positions) < 2:
+        reasons = "".join(f"; {name}: {reason}" for name, reason in skipped[:1])
+        raise ValueError(
+            f"images must hold at least 2 that can be read, got {len(positions)} of {len(images)}{reasons}."
+        )
+
+    index_of = np.full(len(images), -1)
+    index_of[positions] = np.arange(len(positions))
+    order = index_of[priority]
+    labels = None if images.labels is None or images.labels.max() < 0 else images.labels[positions]
+    variables = None
+    if of_variables is not None:
+        variables = describe_variables(of_variables, labels, order[order >= 0], shuffles=shuffles, rng=rng)
+    sampled = index_of[priority[of_features.sample()[0]]]
+    representation = describe_representation(
+        of_features,
+        sampled,
+        None if labels is None else labels[sampled],
+        images.classes,
+        None if variables is None else variables.bins[sampled],
+        next((module for module in encoder.modules() if isinstance(module, HSICLoss)), None),
+    )
+    choices = [] if variables is None else choose_attributions(variables, attributions)
+    located = attribute(encoder, images, choices, positions)
+    return Report(
+        title=title or f"{encoder.method} on {images.source}",
+        checkpoint=checkpoint,
+        source=images.source,
+        method=encoder.method,
+        names=[images.names[position] for position in positions],
+        positions=np.array(positions, dtype=np.int64),
+        labels=labels,
+        classes=list(images.classes),
+        skipped=skipped,
+        representation=representation,
+        variables=variables,
+        attributions=list(_shown(located, "Attributions", 2 * len(choices))) if choices else [],
+    )
+
+
+def choose_attributions(variables: Variables, count: int) -> list[tuple[int, int, int]]:
+    """Choose image, variable and bin of the attributions: a variable's surest image in its most telling bins.
+
+    Variables take turns, those first that say most about the labels or, without labels, that have the most entropy. The
+    bins of a variable go by their purity if it is significant, then by their probability.
+    """
+    telling = variables.entropies if variables.label_information is None else variables.label_information
+    merit = variables.marginals
+    if variables.purity is not None and variables.purity_p_value is not None:
+        merit = merit + np.where(variables.purity_p_value <= _SIGNIFICANT, np.nan_to_num(variables.purity), 0)
+    turns = [
+        (turn, variable, int(bin))
+        for variable in np.argsort(-telling, kind="stable").tolist()
+        for turn, bin in enumerate(np.argsort(-merit[variable], kind="stable"))
+        if variables.examples[variable][bin].surest
+    ]
+    turns.sort(key=lambda each: each[0])
+    return [(variables.examples[variable][bin].surest[0], variable, bin) for _, variable, bin in turns[:count]]
+
+
+@torch.no_grad()
+def _pass(encoder: Encoder, views: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Features of the plain view, and projections of all three, float32 or float64; features without a projector."""
+    device = next(encoder.parameters()).device
+    # One view at a time takes less memory.
+    found = [encoder(view.to(device)) for view in views]
+    features = found[2][0]
+    results = [features, *(of_view if z is None else z for of_view, z in found)]
+    if not all(result.isfinite().all() for result in results):
+        raise ValueError("the network gives NaN or infinite values: its training has diverged.")
+    return tuple(result if result.dtype == torch.float64 else result.float() for result in results)
+
+
+def _shown(items: Iterable[Item], what: str, total: int) -> Iterable[Item]:
+    """The items, with a bar on a terminal."""
+    return track(items, what, total, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())

@@ -1,0 +1,205 @@
+"""Statistics of IMSVD's latent variables, accumulated a batch at a time."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+from scipy.special import entr
+from torch import Tensor
+
+from imsvd_plugins.explain.association import LabelAssociation, label_association
+from imsvd_plugins.explain.examples import choose_examples
+from imsvd_plugins.explain.report import Bins, Variables
+from imsvd_plugins.functional import soft_discretize
+from imsvd_plugins.functional.discretization import check_num_bins
+
+# Rows of the joint matrix that are worked on at a time: what lies between takes little memory beside the matrix.
+_ROWS = 1024
+# Images that are collected before their product is added to the joint matrix, all of which is then read and written.
+_IMAGES = 1024
+
+
+class VariableStatistics:
+    """The joint distribution of ``M`` variables of ``K`` bins in two views, and each image's bins in a plain view.
+
+    What stays in memory is the joint matrix ``(MK, MK)`` in float64, the projections of 1024 images and, of each image,
+    ``M`` bins and their probabilities. The products are computed in the precision of the probabilities, which is
+    float32 unless the projections are float64.
+
+    Args:
+        num_bins: Bins ``K`` of a variable, at least 2.
+        temperature: Temperature of the softmax over the bins.
+    """
+
+    def __init__(self, num_bins: int, temperature: float = 1.0) -> None:
+        self.num_bins = num_bins
+        self.temperature = temperature
+        self.num_images = 0
+        self._pending: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._joint = torch.empty(0)
+        self._frequencies = torch.empty(0)
+        self._agreeing = torch.empty(0)
+        self._bins: list[Bins] = []
+        self._certainty: list[NDArray[np.float16]] = []
+
+    def update(self, z_a: Tensor, z_b: Tensor, z_plain: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            z_a: Projections ``(N, MK)`` of one augmented view.
+            z_b: Projections of the other augmented view.
+            z_plain: Projections of the plain view.
+
+        Raises:
+            ValueError: If ``num_bins`` does not divide the number of projections.
+        """
+        check_num_bins(self.num_bins, z_a.shape[1])
+        self._pending.append((z_a, z_b, z_plain))
+        if sum(len(z) for z, _, _ in self._pending) >= _IMAGES:
+            self.flush()
+
+    @torch.no_grad()
+    def flush(self) -> None:
+        """Count the images that are still only collected; needed after the last :meth:`update`."""
+        if not self._pending:
+            return
+        z_a, z_b, z_plain = (torch.cat(views) for views in zip(*self._pending, strict=True))
+        self._pending.clear()
+        p_a, p_b = self._probabilities(z_a), self._probabilities(z_b)
+        if self.num_images == 0:
+            (_, dim), num_variables, device = z_a.shape, p_a.shape[1], z_a.device
+            self._joint = torch.zeros(dim, dim, dtype=torch.float64, device=device)
+            self._frequencies = torch.zeros(2, num_variables, self.num_bins, dtype=torch.int64, device=device)
+            self._agreeing = torch.zeros(num_variables, dtype=torch.int64, device=device)
+        self.num_images += len(z_a)
+        flat_a, flat_b = p_a.flatten(1), p_b.flatten(1)
+        for start in range(0, len(self._joint), _ROWS):
+            self._joint[start : start + _ROWS] += flat_a[:, start : start + _ROWS].T @ flat_b
+        bins_a, bins_b = p_a.argmax(dim=2), p_b.argmax(dim=2)
+        self._agreeing += (bins_a == bins_b).sum(dim=0)
+        for counts, bins in zip(self._frequencies, (bins_a, bins_b), strict=True):
+            counts.scatter_add_(1, bins.T, torch.ones_like(bins.T))
+        certainty, bins = self._probabilities(z_plain).max(dim=2)
+        self._bins.append(bins.cpu().numpy().astype(np.min_scalar_type(self.num_bins - 1)))
+        self._certainty.append(certainty.cpu().numpy().astype(np.float16))
+
+    def _probabilities(self, z: Tensor) -> Tensor:
+        p = soft_discretize(z, self.num_bins, self.temperature)
+        # The lower bound of the probabilities has made their sum a little more than 1.
+        return p.div_(p.sum(dim=2, keepdim=True))
+
+    def joint(self) -> NDArray[np.float32]:
+        """Joint distribution ``(MK, MK)``, first view by second; each block sums to 1."""
+        found = np.empty(self._joint.shape, dtype=np.float32)
+        for start in range(0, len(found), _ROWS):
+            found[start : start + _ROWS] = (self._joint[start : start + _ROWS] / self.num_images).cpu()
+        return found
+
+    def marginals(self) -> NDArray[np.float64]:
+        """Mean probabilities ``(M, K)`` of both views."""
+        num_variables = len(self._agreeing)
+        both = self._joint.sum(dim=0) + self._joint.sum(dim=1)
+        # Each of the blocks side by side holds the whole marginal.
+        return _array(both.view(num_variables, -1) / (2 * num_variables * self.num_images))
+
+    def mutual_information(self) -> NDArray[np.float64]:
+        """Normalised mutual information ``(M, M)``, see :class:`~imsvd_plugins.explain.Variables`."""
+        rows = []
+        for block_row in torch.split(self._joint, self.num_bins):
+            blocks = (block_row / self.num_images).view(self.num_bins, -1, self.num_bins)  # (K, M, K)
+            first, second = _entropy(blocks.sum(dim=2), 0), _entropy(blocks.sum(dim=0), 1)
+            shared, mean = first + second - _entropy(blocks, (0, 2)), (first + second) / 2
+            # Variables that use a single bin share nothing.
+            rows.append(torch.where(mean > 1e-12, shared / mean.clamp(min=1e-12), 0.0))
+        found = torch.stack(rows)
+        return _array(((found + found.T) / 2).clamp(0, 1))
+
+    def agreement(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Shares ``(M,)`` of the images whose two views fall in the same bin: found, and of unrelated images."""
+        by_chance = (self._frequencies.double() / self.num_images).prod(dim=0).sum(dim=1)
+        return _array(self._agreeing.double() / self.num_images), _array(by_chance)
+
+    def bins(self) -> Bins:
+        """Most probable bin ``(N, M)`` of each image's plain view."""
+        return np.concatenate(self._bins)
+
+    def certainty(self) -> NDArray[np.float16]:
+        """Probability ``(N, M)`` of that bin."""
+        return np.concatenate(self._certainty)
+
+
+def describe_variables(
+    statistics: VariableStatistics,
+    labels: NDArray[np.int64] | None,
+    priority: NDArray[np.int64],
+    *,
+    shuffles: int,
+    rng: np.random.Generator,
+) -> Variables:
+    """Describe the variables that were accumulated.
+
+    Args:
+        statistics: What all images gave.
+        labels: ``(N,)`` classes of the images, -1 if unknown, at least one known; None without labels.
+        priority: ``(N,)`` a random order of the images.
+        shuffles: Number of shuffles of the labels in the tests.
+        rng: Source of the shuffles.
+
+    Returns:
+        The description.
+    """
+    statistics.flush()
+    num_bins, bins, certainty = statistics.num_bins, statistics.bins(), statistics.certainty()
+    marginals, shared = statistics.marginals(), statistics.mutual_information()
+    agreement, by_chance = statistics.agreement()
+    if labels is None:
+        association: dict[str, Any] = dict.fromkeys(LabelAssociation._fields)
+    else:
+        known = labels >= 0
+        association = label_association(bins[known], labels[known], num_bins, shuffles=shuffles, rng=rng)._asdict()
+    return Variables(
+        joint=statistics.joint(),
+        marginals=marginals,
+        entropies=entr(marginals).sum(axis=1) / np.log(num_bins),
+        bins_used=np.array([len(np.unique(column)) for column in bins.T]),
+        mutual_information=shared,
+        order=similar_adjacent(shared),
+        redundant_pairs=redundant_pairs(shared),
+        bins=bins,
+        certainty=certainty,
+        agreement=agreement,
+        agreement_by_chance=by_chance,
+        examples=choose_examples(bins, certainty, num_bins, priority),
+        **association,
+    )
+
+
+def similar_adjacent(mutual_information: NDArray[np.float64]) -> NDArray[np.int64]:
+    """An order ``(M,)`` of the variables in which those that share much are adjacent, by average linkage."""
+    if len(mutual_information) < 2:
+        return np.arange(len(mutual_information))
+    distances = squareform(1 - mutual_information, checks=False)
+    order: NDArray[np.int32] = leaves_list(linkage(distances, "average", optimal_ordering=True))
+    return order.astype(np.int64)
+
+
+def redundant_pairs(mutual_information: NDArray[np.float64], count: int = 50) -> list[tuple[int, int, float]]:
+    """The ``count`` pairs ``m < m'`` of variables that share most, as ``(m, m', normalised mutual information)``."""
+    first, second = np.triu_indices(len(mutual_information), k=1)
+    shared = mutual_information[first, second]
+    most = np.argsort(-shared, kind="stable")[:count]
+    return [(int(first[pair]), int(second[pair]), float(shared[pair])) for pair in most]
+
+
+def _entropy(p: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+    """In nats."""
+    entropy: Tensor = torch.special.entr(p).sum(dim=dim)
+    return entropy
+
+
+def _array(x: Tensor) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = x.cpu().numpy()
+    return found
