@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+Bins = NDArray[np.unsignedinteger[Any]]
+
 
 class Examples(NamedTuple):
     """Images that stand for one bin of a variable, as indices into :attr:`Report.names`; all empty for an unused bin.
@@ -58,7 +60,7 @@ class Variables:
     mutual_information: NDArray[np.float64]
     order: NDArray[np.int64]
     redundant_pairs: list[tuple[int, int, float]]
-    bins: NDArray[np.unsignedinteger[Any]]
+    bins: Bins
     certainty: NDArray[np.float16]
     agreement: NDArray[np.float64]
     agreement_by_chance: NDArray[np.float64]

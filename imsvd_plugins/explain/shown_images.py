@@ -11,9 +11,9 @@ _SEED = 0
 def choose_images(report: Report, limit: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Choose at most ``limit`` images of a report.
 
-    The images with an attribution come first. A third each of the rest goes to images and their neighbours, and to
-    those that are among the surest of many bins. What is left is a uniform sample of all images, so that a page can
-    show what is usual beside what is best.
+    The images with an attribution come first. A third of the rest goes to images that are among the surest of many
+    bins. What is left is a uniform sample of all images, so that a page can show what is usual beside what is best: it
+    starts with the map's images, among which the neighbours are.
 
     Args:
         report: The report.
@@ -25,33 +25,27 @@ def choose_images(report: Report, limit: int) -> tuple[NDArray[np.int64], NDArra
     total = len(report.names)
     if total <= limit:
         return np.arange(total), np.ones(total, dtype=bool)
-    attributed = list(dict.fromkeys(each.image for each in report.attributions))[:limit]
-    share = (limit - len(attributed)) // 3
-    special = dict.fromkeys(attributed)
-    for candidates in (_neighbours(report), _surest(report)):
-        room = len(special) + share
-        for image in candidates:
-            if len(special) >= room:
-                break
-            special[int(image)] = None
-    sample = np.random.default_rng(_SEED).permutation(total)
-    usual: dict[int, None] = {}
-    for image in sample.tolist():
-        if len(special.keys() | usual.keys()) >= limit and image not in special:
+    special = list(dict.fromkeys(each.image for each in report.attributions))[:limit]
+    surest = [image for image in _surest(report) if image not in set(special)]
+    special += surest[: (limit - len(special)) // 3]
+    chosen = set(special)
+    usual = []
+    for image in _in_random_order(report):
+        if image not in chosen and len(chosen) == limit:
             break
-        usual[image] = None
-    chosen = np.array(sorted(special.keys() | usual.keys()), dtype=np.int64)
-    return chosen, np.isin(chosen, np.array(list(usual), dtype=np.int64))
+        chosen.add(image)
+        usual.append(image)
+    shown = np.array(sorted(chosen), dtype=np.int64)
+    return shown, np.isin(shown, np.array(usual, dtype=np.int64))
 
 
-def _neighbours(report: Report) -> list[int]:
-    """Images and their neighbours, image by image."""
-    shown = report.representation
-    lists = [shown.neighbours_images[:, None], shown.neighbours_by_features]
-    if shown.neighbours_by_code is not None:
-        lists.append(shown.neighbours_by_code)
-    together: list[int] = np.concatenate(lists, axis=1).ravel().tolist()
-    return together
+def _in_random_order(report: Report) -> list[int]:
+    """All images, those of the map first, which are a random sample themselves."""
+    rng = np.random.default_rng(_SEED)
+    mapped = rng.permutation(report.representation.map_images)
+    others = rng.permutation(np.setdiff1d(np.arange(len(report.names)), mapped))
+    order: list[int] = np.concatenate([mapped, others]).tolist()
+    return order
 
 
 def _surest(report: Report) -> list[int]:

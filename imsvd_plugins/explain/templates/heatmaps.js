@@ -3,6 +3,8 @@
 const RED_BLUE = [[33, 102, 172], [146, 197, 222], [255, 255, 255], [244, 165, 130], [178, 24, 43]];
 const WHITE_VIOLET = [[255, 255, 255], [203, 201, 226], [158, 154, 200], [106, 81, 163], [63, 0, 125]];
 
+const UNKNOWN = [136, 136, 136];
+
 // The colour of a position from 0 to 1.
 function colourAt(scale, position) {
   const place = Math.min(1, Math.max(0, position)) * (scale.length - 1);
@@ -18,7 +20,7 @@ function heatmap({ rows, columns, position, scale, alternative, describe = null,
   const colours = range(256).map((level) => colourAt(scale, level / 255));
   for (let row = 0, at = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++, at += 4) {
-      const [red, green, blue] = colours[Math.round(255 * Math.min(1, Math.max(0, position(row, column))))];
+      const [red, green, blue] = colours[Math.round(255 * Math.min(1, Math.max(0, position(row, column))))] || UNKNOWN;
       pixels.data[at] = red;
       pixels.data[at + 1] = green;
       pixels.data[at + 2] = blue;

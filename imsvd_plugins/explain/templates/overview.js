@@ -89,12 +89,13 @@ function purityInWords(m, k) {
 }
 
 function sortedCharts() {
-  const chart = (title, explanation, packed, top, marks = null) => {
+  const chart = (title, explanation, packed, top, marks = null, isChance = () => false, rank = null) => {
     const values = array(packed);
-    const order = range(M).sort((a, b) => values[b] - values[a]);
+    const height = rank || ((m) => values[m]);
+    const order = range(M).sort((a, b) => height(b) - height(a));
     const text = (m) => `variable ${m}: ${Number.isInteger(values[m]) ? values[m] : round(values[m], 3)}${marks ? `, by chance ${round(array(marks)[m], 3)}` : ""}`;
     return el("figure", {}, el("figcaption", {}, el("b", {}, title), ` ${explanation}`),
-      bars(order.map((m) => ({ value: values[m], label: text(m), address: `variable=${m}`, class: title.startsWith("Label") && !tellsLabel(m) ? "faint" : "filled" })), {
+      bars(order.map((m) => ({ value: values[m], label: text(m), address: `variable=${m}`, class: isChance(m) ? "faint" : "filled" })), {
         top, marks: marks && order.map((m) => array(marks)[m]),
         alternative: `${title} of ${counted(M, "variable")}, sorted: from ${text(order[0])} to ${text(order[M - 1])}`,
       }));
@@ -102,8 +103,8 @@ function sortedCharts() {
   return [
     chart("Entropy", "in shares of log K.", variables.entropies, 1),
     chart("Bins used", `of ${K}.`, variables.binsUsed, K),
-    chart("Agreement of two views;", "the thin line is chance.", variables.agreement, 1, variables.agreementByChance),
-    labelled && chart("Label information:", "normalised mutual information with the label. The thin line is what shuffled labels give; pale bars are no more than chance.", variables.labels.information, niceTop(Math.max(...array(variables.labels.information))), variables.labels.byChance),
+    chart("Agreement of two views:", "the thin line is how often two different images agree; pale bars are hardly above it, as those of collapsed variables.", variables.agreement, 1, variables.agreementByChance, (m) => agreementAboveChance(m) < 0.05, agreementAboveChance),
+    labelled && chart("Label information:", "normalised mutual information with the label. The thin line is what shuffled labels give; pale bars are no more than chance.", variables.labels.information, niceTop(Math.max(...array(variables.labels.information))), variables.labels.byChance, (m) => !tellsLabel(m)),
   ].filter(Boolean);
 }
 

@@ -30,9 +30,11 @@ function gramSection() {
   if (!count) return null;
   const values = array(gram);
   const name = (index) => readable(groups[index]);
-  const low = Math.min(...values);
-  const high = Math.max(...values);
-  const off = range(count * count).filter((at) => at % count !== Math.floor(at / count)).sort((a, b) => values[b] - values[a]).filter((at) => at % count < Math.floor(at / count));
+  const known = values.filter((value) => !Number.isNaN(value));
+  const low = Math.min(...known);
+  const high = Math.max(...known);
+  const off = range(count * count).filter((at) => !Number.isNaN(values[at])).filter((at) => at % count !== Math.floor(at / count)).sort((a, b) => values[b] - values[a]).filter((at) => at % count < Math.floor(at / count));
+  const within = (group) => `${name(group)} (${round(values[group * count + group])})`;
   const canvas = heatmap({
     rows: count, columns: count, scale: WHITE_VIOLET, className: "heatmap square",
     position: (row, column) => (values[row * count + column] - low) / (high - low || 1),
@@ -40,13 +42,13 @@ function gramSection() {
     describe: (row, column) => `${name(row)} and ${name(column)}: ${round(values[row * count + column], 3)}`,
   });
   const labels = count <= 24 ? el("ol", { class: "row-names", "aria-hidden": "true" }, groups.map((group) => el("li", { title: readable(group) }, readable(group)))) : null;
-  const order = range(count).sort((a, b) => values[b * count + b] - values[a * count + a]);
+  const order = range(count).filter((group) => !Number.isNaN(values[group * count + group])).sort((a, b) => values[b * count + b] - values[a * count + a]);
   return section("Which groups are alike", `Mean similarity of two different images by their ${data.classes.length ? "classes" : "clusters"} (${readable(similarity)}). Columns have the order of the rows. Good: a dark diagonal, a group is more like itself than like others. All one shade: the groups are not told apart.`,
     el("div", { class: "beside" },
       el("figure", {}, el("div", { class: "named" }, labels, canvas), scaleBar(WHITE_VIOLET, `${round(low)} unlike`, null, `${round(high)} alike`)),
       el("div", {}, el("h3", {}, "Most alike of different groups"),
         el("ul", {}, off.slice(0, 8).map((at) => el("li", {}, `${name(at % count)} and ${name(Math.floor(at / count))}: ${round(values[at])}`))),
-        el("p", { class: "explanation" }, `Most alike within: ${name(order[0])} (${round(values[order[0] * count + order[0]])}); least: ${name(order[count - 1])} (${round(values[order[count - 1] * count + order[count - 1]])}).`))));
+        order.length > 1 && el("p", { class: "explanation" }, `Most alike within: ${within(order[0])}; least: ${within(order[order.length - 1])}.`))));
 }
 
 function spectrumSection() {
