@@ -21,7 +21,7 @@ def pooled_joint(joint: Matrix, num_bins: int, pixels: int = 512) -> NDArray[np.
         ``(M p, M p)`` with ``p`` cells a block and side, see :func:`pooled_block`.
     """
     num_variables = len(joint) // num_bins
-    cells = min(num_bins, max(1, pixels // num_variables))
+    cells = min(num_bins, max(2, pixels // num_variables))
     rows = [pooled_block(joint[start : start + num_bins], num_bins, cells) for start in range(0, len(joint), num_bins)]
     return np.concatenate(rows)
 
@@ -29,19 +29,18 @@ def pooled_joint(joint: Matrix, num_bins: int, pixels: int = 512) -> NDArray[np.
 def pooled_block(joint: Matrix, num_bins: int, cells: int) -> NDArray[np.uint8]:
     r"""Pool blocks of two variables that stand side by side to ``cells`` by ``cells`` each.
 
-    A cell is the mean of its pairs of bins: it belongs to the joint distribution of coarser bins, so that what is
-    independent stays so.
+    What comes out is the joint distribution of ``cells`` coarser bins, so that what is independent stays so.
 
     Args:
         joint: ``(K, n K)``, frequencies that sum to 1 in each block.
         num_bins: Bins ``K`` of a variable.
-        cells: Cells a block and side, at most ``K``.
+        cells: Cells a block and side, 2 to ``K``.
 
     Returns:
-        ``(cells, n cells)`` of ``log2(K^2 P)``: 127 is 0, for independent and equally used bins; 0 and 254 are
-        ``-log2 K`` and ``log2 K`` or beyond.
+        ``(cells, n cells)`` of the logarithm of the frequency over that of independent, equally used bins: 127 is 0;
+        254 is ``log2 cells``, for coarse bins that always agree, and 0 the opposite, or never.
     """
-    bound = math.log2(num_bins)
+    bound = math.log2(cells)
     edges = np.linspace(0, num_bins, cells, endpoint=False).astype(int)
     columns = (np.arange(0, joint.shape[1], num_bins)[:, None] + edges).ravel()
     sums = np.add.reduceat(np.add.reduceat(joint.astype(np.float64), edges, axis=0), columns, axis=1)

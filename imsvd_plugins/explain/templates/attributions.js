@@ -1,12 +1,14 @@
 // Where in an image the evidence for a bin lies.
 
-const HEAT_SIDE = 224;
+const FIRST_HEATS = 12;
 
 function attributionSection(which, isWanted, first = null) {
-  const known = data.attributions.filter(isWanted).slice(0, 24);
+  const known = data.attributions.filter(isWanted);
   if (!known.length) return null;
   const explanation = "Red: what speaks for the bin. Blue: what speaks against it (Grad-CAM shows only what speaks for it). Heat on the object is good; heat on the background or a corner tells of a shortcut.";
-  return section("Where the evidence lies", which ? `${which} ${explanation}` : explanation, el("div", { class: "blocks" }, first && first(), known.map((each) => attributionFigure(each, first === null))));
+  const blocks = (shown, before) => el("div", { class: "blocks" }, before && before(), shown.map((each) => attributionFigure(each, first === null)));
+  return section("Where the evidence lies", which ? `${which} ${explanation}` : explanation, blocks(known.slice(0, FIRST_HEATS), first),
+    known.length > FIRST_HEATS && details(`${known.length - FIRST_HEATS} more`, blocks(known.slice(FIRST_HEATS), null)));
 }
 
 function plainPicture(index) {

@@ -22,6 +22,8 @@ function bars(items, { top = 1, height = 130, marks = null, alternative, selecte
   return el("div", { class: "plot" }, axis, chart);
 }
 
+const short = (value) => (value >= 0.01 && value < 1e5 ? String(Number(value.toPrecision(2))) : value.toExponential(0));
+
 // A falling line with logarithmic values.
 function spectrumChart(values, alternative) {
   const height = 200;
@@ -40,7 +42,7 @@ function spectrumChart(values, alternative) {
     showTip(event, `singular value ${index + 1} of ${values.length}: ${values[index].toPrecision(3)}`);
   });
   chart.addEventListener("pointerleave", hideTip);
-  const axis = el("div", { class: "axis", "aria-hidden": "true" }, el("span", {}, (10 ** upper).toPrecision(2)), el("span", {}, (10 ** lower).toPrecision(2)));
+  const axis = el("div", { class: "axis", "aria-hidden": "true" }, el("span", {}, short(10 ** upper)), el("span", {}, short(10 ** lower)));
   return el("div", { class: "plot" }, axis, chart);
 }
 

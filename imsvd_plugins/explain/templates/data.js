@@ -54,6 +54,11 @@ const certaintyOf = (place, m) => array(variables.certainty)[place * M + m] / 25
 // Of all images of its bin, the share that is surer: 0 for the surest.
 const quantileOf = (place, m) => array(variables.quantile)[place * M + m] / 255;
 
+// What a variable shares with its own second view: two variables that said the same would share as much.
+const sharedWithItself = (m) => shared(m, m);
+// From 0, independent, to 1, the same.
+const sharedPart = (m, other) => Math.min(1, shared(m, other) / Math.max(1e-9, Math.sqrt(sharedWithItself(m) * sharedWithItself(other))));
+
 // Agreement from 0, no more than by chance, to 1, always.
 function agreementAboveChance(m) {
   const chance = perVariable(variables.agreementByChance, m);

@@ -14,7 +14,8 @@ function colourAt(scale, position) {
 
 // position(row, column) gives 0 to 1; describe(row, column) a text; address(row, column) where a click leads.
 function heatmap({ rows, columns, position, scale, alternative, describe = null, address = null, className = "heatmap" }) {
-  const canvas = el("canvas", { width: columns, height: rows, class: className, role: "img", "aria-label": alternative });
+  // Hundreds of cells meet the screen's pixels at no whole ratio: sharp edges would show a pattern that is not there.
+  const canvas = el("canvas", { width: columns, height: rows, class: rows > 200 ? `${className} smooth` : className, role: "img", "aria-label": alternative });
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(columns, rows);
   const colours = range(256).map((level) => colourAt(scale, level / 255));
@@ -50,14 +51,15 @@ function scaleBar(scale, lower, middle, upper) {
   return el("div", { class: "scale-bar" }, canvas, el("div", {}, el("span", {}, lower), middle && el("span", {}, middle), el("span", {}, upper)));
 }
 
-// How much more often than for independent, equally used bins, from the joint distribution's 0 to 254.
-function times(level) {
-  const exponent = (level / 127 - 1) * Math.log2(K);
+// How much more often than for independent, equally used bins, from the joint distribution's 0 to 254. A variable whose
+// bins are pooled to some cells can be that many times as frequent.
+function times(level, cells) {
+  const exponent = (level / 127 - 1) * Math.log2(cells);
   const ratio = 2 ** Math.abs(exponent);
   if (ratio < 1.05) return "as often as if independent";
   return `${ratio.toFixed(ratio < 10 ? 1 : 0)} times ${exponent > 0 ? "as often as" : "rarer than"} if independent`;
 }
 
-function jointScaleBar() {
-  return scaleBar(RED_BLUE, `${K} times rarer or never`, "white: independent", `${K} times as often`);
+function jointScaleBar(cells) {
+  return scaleBar(RED_BLUE, `${cells} times rarer or never`, "white: independent", `${cells} times as often`);
 }

@@ -10,18 +10,18 @@ function jointSection() {
     rows: side, columns: side, scale: RED_BLUE,
     position: (row, column) => levels[row * side + column] / 254,
     alternative: `Joint distribution of all ${M} by ${M} pairs of variables. White is independent, red more frequent, blue rarer. The diagonal blocks are a variable with itself.`,
-    describe: (row, column) => `variable ${at(row)} ${cells === K ? `bin ${bin(row)}` : `about bin ${bin(row)}`} with variable ${at(column)} ${cells === K ? `bin ${bin(column)}` : `about bin ${bin(column)}`}: ${times(levels[row * side + column])}`,
+    describe: (row, column) => `variable ${at(row)} ${cells === K ? `bin ${bin(row)}` : `about bin ${bin(row)}`} with variable ${at(column)} ${cells === K ? `bin ${bin(column)}` : `about bin ${bin(column)}`}: ${times(levels[row * side + column], cells)}`,
     address: (row) => `variable=${at(row)}`,
     className: "heatmap square",
   });
   return section("Joint distribution",
-    `How often bin i of one variable (first view, rows) meets bin j of another (second view, columns), for all ${M} × ${M} pairs of variables${cells < K ? `; ${Math.round(K / cells)} × ${Math.round(K / cells)} bins make one point, their mean` : ""}. Good: everything is white but a red diagonal.${data.numImages < 10 * K * K ? ` With ${counted(data.numImages, "image")} for ${K * K} pairs of bins, fine speckle is chance.` : ""}`,
-    el("div", { class: "beside" }, el("figure", {}, gridded(canvas, M), jointScaleBar()), pictograms(cells < K)));
+    `How often bin i of one variable (first view, rows) meets bin j of another (second view, columns), for all ${M} × ${M} pairs of variables${cells < K ? `; ${Math.round(K / cells)} × ${Math.round(K / cells)} bins make one point, their mean` : ""}. Good: everything is white but a red diagonal.${data.numImages < 10 * cells * cells ? ` With ${counted(data.numImages, "image")} for ${cells * cells} pairs of bins, fine speckle is chance.` : ""}`,
+    el("div", { class: "beside" }, el("figure", {}, gridded(canvas, M), jointScaleBar(cells)), pictograms(cells < K)));
 }
 
 // Lines between the variables, as long as there is room for them.
 function gridded(canvas, count) {
-  if (count > 40) return canvas;
+  if (count > 20) return canvas;
   const lines = el("div", { class: "grid-lines" });
   lines.style.backgroundSize = `${100 / count}% ${100 / count}%`;
   return el("div", { class: "overlay" }, canvas, lines);
@@ -46,27 +46,25 @@ function redundancySection() {
   if (M < 2) return null;
   const order = Array.from(array(variables.order));
   const pairs = variables.redundantPairs;
-  let most = 0;
-  for (let m = 0; m < M; m++) for (let other = 0; other < m; other++) most = Math.max(most, shared(m, other));
-  const top = niceTop(most);
+  const top = array(variables.mutualInformation).reduce((most, value) => (value > most ? value : most), 1e-9);
   const canvas = heatmap({
     rows: M, columns: M, scale: WHITE_VIOLET,
     position: (row, column) => (shared(order[row], order[column]) || 0) / top,
-    alternative: `Normalised mutual information between all pairs of ${M} variables, similar variables side by side. The strongest pair shares ${round(most)}.`,
+    alternative: `Normalised mutual information between all pairs of ${M} variables, similar variables side by side. ${pairs.length ? `The strongest pair shares ${round(pairs[0][2])}.` : ""}`,
     describe: (row, column) => `variable ${order[row]} and ${row === column ? "its own second view" : `variable ${order[column]}`}: ${round(shared(order[row], order[column]), 3)}`,
     address: (row) => `variable=${order[row]}`,
     className: "heatmap square",
   });
   return section("Do the variables say different things?",
-    "Normalised mutual information of each pair: 0 if one says nothing of the other, 1 if one can be told from the other. Similar variables stand side by side. Good: white but for the diagonal, where a variable meets its own second view. Violet squares off the diagonal: groups that say the same.",
+    "Normalised mutual information of each pair: white if one says nothing of the other. On the diagonal a variable meets its own second view: two variables that say the same are as dark as that. Similar variables stand side by side. Good: white but for the diagonal. Violet squares beside it: groups that say the same.",
     el("div", { class: "beside" },
-      el("figure", {}, canvas, scaleBar(WHITE_VIOLET, "0, nothing shared", null, top < 1 ? `${top} or more` : "1, the same")),
+      el("figure", {}, canvas, scaleBar(WHITE_VIOLET, "0, nothing shared", null, `${round(top)}, the most`)),
       el("div", {}, el("h3", {}, "Most redundant pairs"),
         el("table", { class: "plain" },
           el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "variables"), el("th", { scope: "col" }, "shared information"))),
           el("tbody", {}, pairs.slice(0, 12).map(([m, other, value]) => el("tr", {},
             el("td", {}, el("a", { href: `#variable=${m}` }, `variable ${m}`), " and ", el("a", { href: `#variable=${other}` }, `variable ${other}`)),
-            el("td", {}, levelBar(value), round(value, 3)))))))));
+            el("td", {}, levelBar(value, top), round(value, 3)))))))));
 }
 
 function levelBar(value, top = 1) {

@@ -36,7 +36,7 @@ function variableNumbers(m) {
     figureOf("Bins used", `${used} of ${K}`, "Bins that at least one image falls into.", K > 1 ? (used - 1) / (K - 1) : null),
     figureOf("Agreement", percent(perVariable(variables.agreement, m)), `How often two random views of one image fall into the same bin; two different images do in ${percent(perVariable(variables.agreementByChance, m))}.`, agreementAboveChance(m), ["chance", "always"]),
   ];
-  if (M > 1) numbers.push(figureOf("Shares most with", el("a", { href: `#variable=${closestTo(m)}` }, `variable ${closestTo(m)}`), `Normalised mutual information ${round(shared(m, closestTo(m)), 3)}. 0: nothing in common. 1: the same.`, 1 - shared(m, closestTo(m)), ["the same", "independent"]));
+  if (M > 1) numbers.push(figureOf("Shares most with", el("a", { href: `#variable=${closestTo(m)}` }, `variable ${closestTo(m)}`), `Normalised mutual information ${round(shared(m, closestTo(m)), 3)}. 0: nothing in common. ${round(sharedWithItself(m), 3)}: the same; that much it shares with its own second view.`, 1 - sharedPart(m, closestTo(m)), ["the same", "independent"]));
   if (labelled) {
     const information = perVariable(variables.labels.information, m);
     const p = probability(perVariable(variables.labels.pValue, m));
@@ -76,11 +76,11 @@ function relatedSection(m) {
       heatmap({
         rows: cells, columns: cells, scale: RED_BLUE, className: "heatmap square",
         position: (row, column) => blocks[start + row * cells + column] / 254,
-        describe: (row, column) => `bin ${bin(row)}, and bin ${bin(column)} of ${name}: ${times(blocks[start + row * cells + column])}`,
+        describe: (row, column) => `bin ${bin(row)}, and bin ${bin(column)} of ${name}: ${times(blocks[start + row * cells + column], cells)}`,
         alternative: `Joint distribution of variable ${m} with ${name}; normalised mutual information ${round(shared(m, other), 3)}`,
       }));
   });
   return section("Which variables share its information",
     `Its joint distribution with itself and with the ${per - 1} variables that share most. First view in rows, second in columns. With itself, a red diagonal is good: both views fall into one bin. With others, white is good.`,
-    el("div", { class: "blocks" }, shown), jointScaleBar());
+    el("div", { class: "blocks" }, shown), jointScaleBar(cells));
 }

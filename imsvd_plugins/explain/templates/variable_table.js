@@ -62,7 +62,7 @@ function cellOf(column, m) {
   const text = column.whole ? String(value) : round(value);
   const bar = levelBar(value, column.top || 1);
   if (column.key === "label" && !tellsLabel(m)) return el("td", { class: "faint" }, bar, text, el("small", {}, " chance"));
-  if (column.key === "shared") return el("td", {}, bar, text, " ", el("a", { href: `#variable=${closestTo(m)}` }, `variable ${closestTo(m)}`));
+  if (column.key === "shared") return el("td", {}, levelBar(sharedPart(m, closestTo(m))), text, " ", el("a", { href: `#variable=${closestTo(m)}` }, `variable ${closestTo(m)}`));
   return el("td", {}, bar, text);
 }
 
