@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from pickle import UnpicklingError
 
-from imsvd_plugins import __version__, embed_command, plugins
+from imsvd_plugins import __version__, embed_command, explain_command, plugins
 from imsvd_plugins._distributions import describe
 from imsvd_plugins._terminal import positive, print_table
 from imsvd_plugins._weights_only import reason, weights_only
@@ -77,7 +77,12 @@ def _run(argv: list[str]) -> int:
         work_dir = arguments.work_dir or Path("work_dirs", f"demo_{arguments.host}_{arguments.method}")
         run(arguments.method, arguments.host, work_dir, arguments.resume, arguments.epochs)
         return 0
-    commands = {"benchmark": benchmark.run, "embed": embed_command.run, "export": export.run}
+    commands = {
+        "benchmark": benchmark.run,
+        "embed": embed_command.run,
+        "explain": explain_command.run,
+        "export": export.run,
+    }
     if arguments.command in commands:
         try:
             return commands[arguments.command](arguments)
@@ -116,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
 
     benchmark.add_to(commands)
     embed_command.add_to(commands)
+    explain_command.add_to(commands)
     export.add_to(commands)
 
     # Only for the list of commands; see _run.

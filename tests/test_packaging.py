@@ -109,6 +109,14 @@ def test_wheel_holds_every_config(wheel):
     assert not {name for name in names if name.startswith(("tests/", "lightly_examples/", "mm_configs/"))}
 
 
+def test_wheel_holds_the_templates_of_the_report(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    templates = {str(path.relative_to(ROOT)) for path in (ROOT / "imsvd_plugins/explain/templates").iterdir()}
+    assert {path.rpartition(".")[2] for path in templates} == {"html", "css", "js"}
+    assert templates <= names
+
+
 def names_of(wheel, extra, python):
     """The distributions that an extra of the wheel installs on a version of Python."""
     with zipfile.ZipFile(wheel) as archive:

@@ -21,6 +21,7 @@ from imsvd_plugins.explain.attribution import attribute
 from imsvd_plugins.explain.explaining import explain
 from imsvd_plugins.explain.figures import draw_overview, draw_representation, write_figures
 from imsvd_plugins.explain.joint_distribution import draw_joint_distribution
+from imsvd_plugins.explain.page import write_page
 from imsvd_plugins.explain.report import Attribution, Examples, Report, Representation, Variables
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     "draw_representation",
     "explain",
     "write_figures",
+    "write_page",
 ]

@@ -1,0 +1,52 @@
+"""The joint distribution in as many cells as a screen has pixels."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.floating[Any]]
+
+
+def pooled_joint(joint: Matrix, num_bins: int, pixels: int = 512) -> NDArray[np.uint8]:
+    """Pool a joint distribution to about ``pixels`` a side, each block of two variables alike.
+
+    Args:
+        joint: ``(MK, MK)``, frequencies that sum to 1 in each block.
+        num_bins: Bins ``K`` of a variable.
+        pixels: Cells a side; exceeded where there are more variables than that.
+
+    Returns:
+        ``(M p, M p)`` with ``p`` cells a block and side, see :func:`pooled_block`.
+    """
+    num_variables = len(joint) // num_bins
+    cells = min(num_bins, max(2, pixels // num_variables))
+    rows = [pooled_block(joint[start : start + num_bins], num_bins, cells) for start in range(0, len(joint), num_bins)]
+    return np.concatenate(rows)
+
+
+def pooled_block(joint: Matrix, num_bins: int, cells: int) -> NDArray[np.uint8]:
+    r"""Pool blocks of two variables that stand side by side to ``cells`` by ``cells`` each.
+
+    What comes out is the joint distribution of ``cells`` coarser bins, so that what is independent stays so.
+
+    Args:
+        joint: ``(K, n K)``, frequencies that sum to 1 in each block.
+        num_bins: Bins ``K`` of a variable.
+        cells: Cells a block and side, 2 to ``K``.
+
+    Returns:
+        ``(cells, n cells)`` of the logarithm of the frequency over that of independent, equally used bins: 127 is 0;
+        254 is ``log2 cells``, for coarse bins that always agree, and 0 the opposite, or never.
+    """
+    bound = math.log2(cells)
+    edges = np.linspace(0, num_bins, cells, endpoint=False).astype(int)
+    columns = (np.arange(0, joint.shape[1], num_bins)[:, None] + edges).ravel()
+    sums = np.add.reduceat(np.add.reduceat(joint.astype(np.float64), edges, axis=0), columns, axis=1)
+    widths = np.diff(edges, append=num_bins)
+    pairs = np.outer(widths, np.tile(widths, joint.shape[1] // num_bins))
+    ratio = num_bins**2 * sums / pairs
+    logarithm = np.log2(ratio, out=np.full_like(ratio, -bound), where=ratio > 0)
+    levels: NDArray[np.uint8] = np.rint((np.clip(logarithm / bound, -1, 1) + 1) * 127).astype(np.uint8)
+    return levels
