@@ -31,6 +31,7 @@ TITLES = {"imsvd": "IMSVD", "ssl-hsic": "SSL-HSIC"}
 HOSTS = {"openmmlab": "mmpretrain", "lightly": "Lightly"}
 SHOTS, SHOT_DRAWS = 5, 10
 NEIGHBOURS, TEMPERATURE = 20, 0.07
+ATTRIBUTIONS = 8
 
 Features = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -69,8 +70,22 @@ def run(method: str, host: str, work_dir: Path, resume: bool, epochs: int | None
     console.print(table)
     curves = work_dir / "curves.png"
     draw_curves(result.curves, curves, title=f"{TITLES[method]} on digits ({HOSTS[host]})")
-    for name, path in (("checkpoint", result.checkpoint), ("log", result.log), ("curves", curves)):
+    console.print("Looking at what the network learned, on the test images", highlight=False)
+    report = write_demo_report(result.checkpoint, work_dir / "report")
+    files = {"checkpoint": result.checkpoint, "log": result.log, "curves": curves, "report": report.absolute().as_uri()}
+    for name, path in files.items():
         console.print(f"{name:10s} {path}", highlight=False, soft_wrap=True)
+
+
+def write_demo_report(checkpoint: Path, folder: Path) -> Path:
+    """Write the report of `imsvd-plugins explain` on the test digits, with a few attributions, and return its page."""
+    from imsvd_plugins.encoders import load_encoder  # noqa: PLC0415
+    from imsvd_plugins.explain import explain, write_report  # noqa: PLC0415
+    from imsvd_plugins.explain.images import open_images  # noqa: PLC0415
+
+    images = open_images("digits:test")
+    report = explain(load_encoder(checkpoint), images, checkpoint=str(checkpoint), attributions=ATTRIBUTIONS)
+    return write_report(report, images, folder)
 
 
 class EpochProgress:

@@ -1,18 +1,11 @@
 """The subcommand `explain`; torch is imported only when it runs."""
 
 import argparse
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from imsvd_plugins._terminal import not_negative, positive
 from imsvd_plugins.embed_command import add_encoder_options, load_from, report_left_out
-
-PAGE = "index.html"
-_NUMBERS = "report.json"  # by which a folder is known to be a report
 
 
 def add_to(commands: Any) -> None:
@@ -20,10 +13,10 @@ def add_to(commands: Any) -> None:
     explain = commands.add_parser(
         "explain",
         help="see what each variable of a trained network means, on your images",
-        description="Look at what the network of a checkpoint of mmengine's or Lightning's learned, and write a folder: "
-        f"{PAGE}, a page that opens from disk; figures (PNG); all numbers ({_NUMBERS}, report.npz). For IMSVD it shows "
-        "each variable and each of its bins by the images in it; for every method the representation. Nothing in the "
-        "checkpoint is run. Images that cannot be read are skipped and named.",
+        description="Look at what the network of a checkpoint of mmengine's or Lightning's learned, and write a folder "
+        "with index.html, a page that opens from disk, figures (PNG) and all numbers (report.json, report.npz). For "
+        "IMSVD it shows each variable and each of its bins by the images in it; for every method the representation. "
+        "Nothing in the checkpoint is run. Images that cannot be read are skipped and named.",
     )
     explain.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="a checkpoint, or an exported backbone")
     explain.add_argument(
@@ -65,10 +58,17 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError: If the checkpoint, the images or the output does not do.
     """
     out: Path = arguments.out
-    check_folder(out, arguments.force)
 
-    from imsvd_plugins.explain import explain, write_figures, write_page  # noqa: PLC0415
+    from imsvd_plugins.explain import explain, write_report  # noqa: PLC0415
     from imsvd_plugins.explain.images import open_images  # noqa: PLC0415
+    from imsvd_plugins.explain.report_folder import check_folder, is_report  # noqa: PLC0415
+
+    try:
+        check_folder(out)
+    except ValueError as error:
+        raise ValueError(f"--{error}") from error
+    if is_report(out) and not arguments.force:
+        raise ValueError(f"{out} holds a report: give another --out, or --force to replace it.")
 
     images = open_images(arguments.images)
     encoder = load_from(arguments)
@@ -83,45 +83,13 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
     )
     try:
-        with whole_folder(out) as folder:
-            report.save(folder)
-            write_figures(report, folder)
-            write_page(report, images, folder / PAGE, max_thumbnails=arguments.thumbnails)
+        page = write_report(report, images, out, max_thumbnails=arguments.thumbnails)
     except OSError as error:
         raise ValueError(f"{out} cannot be written: {error.strerror or error}.") from error
     print(f"Wrote {out}: {len(report.names)} images ({report.method}). To see it, open")
-    print(f"  {(out / PAGE).absolute().as_uri()}")
+    print(f"  {page.absolute().as_uri()}")
     for note in encoder.notes:
         print(note)
     numbers = {name: index for index, name in enumerate(images.names)}
     report_left_out(images, [(numbers[name], reason) for name, reason in report.skipped])
     return 0
-
-
-def check_folder(out: Path, force: bool) -> None:
-    """Raise a ValueError if a report cannot, or must not, be written there."""
-    if not out.parent.is_dir():
-        raise ValueError(f"--out must be in an existing folder, got {str(out)!r}.")
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise ValueError(f"--out must be a folder, and {str(out)!r} is a file.")
-    if any(out.iterdir()):
-        if not (out / _NUMBERS).is_file():
-            raise ValueError(f"--out must be a new folder or an earlier report's, and {str(out)!r} holds other files.")
-        if not force:
-            raise ValueError(f"{out} holds a report: give another --out, or --force to replace it.")
-
-
-@contextmanager
-def whole_folder(out: Path) -> Iterator[Path]:
-    """A folder to write to, beside ``out``, which takes its place if all went well and is removed if not."""
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    part.mkdir()
-    try:
-        yield part
-        if out.exists():
-            shutil.rmtree(out)
-        part.replace(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

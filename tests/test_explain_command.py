@@ -1,13 +1,15 @@
 """`imsvd-plugins explain` from a real checkpoint, and what goes wrong."""
 
+import errno
 import json
+import os
 import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from imsvd_plugins import cli, explain_command
+from imsvd_plugins import cli
 
 
 @pytest.fixture(scope="module", params=["openmmlab", "lightly"])
@@ -66,7 +68,10 @@ def test_a_report_is_whole_and_names_what_it_left_out(checkpoint, photographs, t
         (["nothing.pth", "digits", "--out", "new"], "CHECKPOINT must be a file, and 'nothing.pth' is absent."),
         (["made.pth", "nowhere", "--out", "new"], "IMAGES must be a folder, a packed file"),
         (["made.pth", "empty", "--out", "new"], "IMAGES must hold images, and 'empty' holds nothing"),
-        (["made.pth", "digits", "--out", "full"], "--out must be a new folder or an earlier report's, and 'full' holds"),
+        (
+            ["made.pth", "digits", "--out", "full"],
+            "--out must be a new folder or an earlier report's, and 'full' holds",
+        ),
         (["made.pth", "digits", "--out", "made.pth"], "--out must be a folder, and 'made.pth' is a file."),
         (["made.pth", "digits", "--out", "no/where"], "--out must be in an existing folder, got 'no/where'."),
         (["made.pth", "digits", "--out", "new"], "made.pth is no whole checkpoint that torch.save wrote"),
@@ -87,20 +92,28 @@ def test_what_is_wrong_is_said_before_any_work(words, line, tmp_path, monkeypatc
     assert (tmp_path / "full" / "thesis.tex").exists()
 
 
-def test_a_report_that_fails_leaves_nothing(tmp_path):
-    (tmp_path / "report").mkdir()
-    with pytest.raises(OSError, match="full"), explain_command.whole_folder(tmp_path / "report") as folder:
-        (folder / "report.json").write_text("{}")
-        raise OSError(28, "the disk is full")
-    assert [each.name for each in tmp_path.iterdir()] == ["report"]
-    assert list((tmp_path / "report").iterdir()) == []
+def test_a_full_disk_is_said_and_leaves_the_earlier_report(checkpoint, photographs, tmp_path, monkeypatch, capsys):
+    words = ["explain", str(checkpoint), str(photographs), "--out", str(tmp_path / "report"), "--attributions", "0"]
+    words += ["--workers", "0", "--force"]
+    assert cli.main(words) == 0
+    earlier = (tmp_path / "report" / "report.json").read_text()
+
+    def write(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("imsvd_plugins.explain.report_folder.write_page", write)
+    with pytest.raises(SystemExit):
+        cli.main(words)
+    assert "report cannot be written: No space left on device." in capsys.readouterr().err
+    assert (tmp_path / "report" / "report.json").read_text() == earlier
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["photographs", "report"]
 
 
 def test_an_interrupted_report_leaves_nothing(checkpoint, photographs, tmp_path, monkeypatch, capsys):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("imsvd_plugins.explain.write_page", interrupt)
+    monkeypatch.setattr("imsvd_plugins.explain.report_folder.write_page", interrupt)
     words = ["--out", str(tmp_path / "report"), "--attributions", "0", "--workers", "0"]
     assert cli.main(["explain", str(checkpoint), str(photographs), *words]) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "imsvd-plugins: interrupted"

@@ -23,6 +23,7 @@ from imsvd_plugins.explain.figures import draw_overview, draw_representation, wr
 from imsvd_plugins.explain.joint_distribution import draw_joint_distribution
 from imsvd_plugins.explain.page import write_page
 from imsvd_plugins.explain.report import Attribution, Examples, Report, Representation, Variables
+from imsvd_plugins.explain.report_folder import write_report
 
 __all__ = [
     "Attribution",
@@ -37,4 +38,5 @@ __all__ = [
     "explain",
     "write_figures",
     "write_page",
+    "write_report",
 ]
