@@ -62,7 +62,7 @@ const sharedPart = (m, other) => Math.min(1, shared(m, other) / Math.max(1e-9, M
 // Agreement from 0, no more than by chance, to 1, always.
 function agreementAboveChance(m) {
   const chance = perVariable(variables.agreementByChance, m);
-  return chance < 1 ? Math.max(0, (perVariable(variables.agreement, m) - chance) / (1 - chance)) : 0;
+  return chance < 0.99 ? Math.max(0, (perVariable(variables.agreement, m) - chance) / (1 - chance)) : 0;
 }
 
 function tellsLabel(m) {

@@ -3,6 +3,7 @@
 const RED_BLUE = [[33, 102, 172], [146, 197, 222], [255, 255, 255], [244, 165, 130], [178, 24, 43]];
 const WHITE_VIOLET = [[255, 255, 255], [203, 201, 226], [158, 154, 200], [106, 81, 163], [63, 0, 125]];
 
+const FULL_SIDE = 542;
 const UNKNOWN = [136, 136, 136];
 
 // The colour of a position from 0 to 1.
@@ -14,8 +15,10 @@ function colourAt(scale, position) {
 
 // position(row, column) gives 0 to 1; describe(row, column) a text; address(row, column) where a click leads.
 function heatmap({ rows, columns, position, scale, alternative, describe = null, address = null, className = "heatmap" }) {
-  // Hundreds of cells meet the screen's pixels at no whole ratio: sharp edges would show a pattern that is not there.
-  const canvas = el("canvas", { width: columns, height: rows, class: rows > 200 ? `${className} smooth` : className, role: "img", "aria-label": alternative });
+  const many = rows > 100;
+  const canvas = el("canvas", { width: columns, height: rows, class: many ? `${className} many` : className, role: "img", "aria-label": alternative });
+  // A whole number of pixels a cell: any other shows a pattern that is not there.
+  if (many) canvas.style.maxWidth = `${Math.max(1, Math.floor(FULL_SIDE / columns)) * columns + 2}px`;
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(columns, rows);
   const colours = range(256).map((level) => colourAt(scale, level / 255));

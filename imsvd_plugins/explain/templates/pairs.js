@@ -15,7 +15,7 @@ function jointSection() {
     className: "heatmap square",
   });
   return section("Joint distribution",
-    `How often bin i of one variable (first view, rows) meets bin j of another (second view, columns), for all ${M} × ${M} pairs of variables${cells < K ? `; ${Math.round(K / cells)} × ${Math.round(K / cells)} bins make one point, their mean` : ""}. Good: everything is white but a red diagonal.${data.numImages < 10 * cells * cells ? ` With ${counted(data.numImages, "image")} for ${cells * cells} pairs of bins, fine speckle is chance.` : ""}`,
+    `How often bin i of one variable (first view, rows) meets bin j of another (second view, columns), for all ${M} × ${M} pairs of variables${cells < K ? `; ${Math.round(K / cells)} × ${Math.round(K / cells)} bins make one point, their mean` : ""}. Good: everything is white but a red diagonal. A click opens a variable, with its block enlarged.${data.numImages < 10 * cells * cells ? ` With ${counted(data.numImages, "image")} for ${cells * cells} pairs of bins, fine speckle is chance.` : ""}`,
     el("div", { class: "beside" }, el("figure", {}, gridded(canvas, M), jointScaleBar(cells)), pictograms(cells < K)));
 }
 

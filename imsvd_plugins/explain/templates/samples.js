@@ -1,13 +1,6 @@
 // Which of the page's images stand for a bin.
 
-// Places of the shown images in a bin, the surest first.
-function membersOf(m, k) {
-  const members = [];
-  for (let place = 0; place < images.count; place++) if (binOf(place, m) === k) members.push(place);
-  return members.sort((a, b) => quantileOf(a, m) - quantileOf(b, m) || certaintyOf(b, m) - certaintyOf(a, m));
-}
-
-// All bins at once, for a page that shows them side by side.
+// Places of the shown images by bin, the surest first.
 function membersOfAll(m) {
   const bins = range(K).map(() => []);
   for (let place = 0; place < images.count; place++) bins[binOf(place, m)].push(place);
