@@ -29,6 +29,9 @@ class Encoder(nn.Module):
         augment: A random view of an image (RGB) of the training's kind, of the size of its largest, normalised.
         notes: What the checkpoint does not tell and is assumed, a sentence each.
 
+    Raises:
+        ValueError: If ``num_bins`` or ``temperature``, which come from a checkpoint, are none.
+
     Attributes:
         method: As given.
         num_bins: As given.
@@ -52,6 +55,10 @@ class Encoder(nn.Module):
         notes: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        if num_bins is not None and not (isinstance(num_bins, int) and num_bins >= 2):
+            raise ValueError(f"num_bins of the training's settings must be an integer >= 2, got {num_bins!r}.")
+        if not (isinstance(temperature, (int, float)) and temperature > 0):
+            raise ValueError(f"temperature of the training's settings must be a number > 0, got {temperature!r}.")
         self.backbone = backbone
         self.projector = projector
         self.pool = pool

@@ -1,5 +1,7 @@
 """Networks and transforms from the config of a training, ``class_path`` and ``init_args``."""
 
+import inspect
+from enum import Enum
 from importlib import import_module
 from typing import Any
 
@@ -48,9 +50,19 @@ def make(key: str, component: Any, *, trusted: bool) -> Any:
     if not trusted and not f"{found.__module__}.".startswith(_DEFINED):
         raise _refusal(key, path)
     try:
-        return found(**settings)
+        return found(**_with_enums(found, settings))
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{key}: {path} does not take its settings: {error}") from error
+
+
+def _with_enums(kind: type, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, with the members of enumerations that LightningCLI saves by their names."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(kind).parameters.items()}
+    return {
+        name: type(default)[value] if isinstance(value, str) and isinstance(default, Enum) else value
+        for name, value in settings.items()
+        for default in [defaults.get(name)]
+    }
 
 
 def _refusal(key: str, path: Any) -> ValueError:

@@ -30,6 +30,11 @@ _PLAIN_VIEWS: dict[str, View] = {
 _RESIZING = (T.Resize, T.CenterCrop, transforms.Resize, transforms.CenterCrop)
 _HEAD_ASSUMED = "The checkpoint does not tell the projection head's activations: ReLU is assumed."
 
+_RANDOM_VIEW_ASSUMED = (
+    "The checkpoint does not tell the training's random views, which only `explain` takes: crops of {size} pixels, "
+    "mirrored and in other colours, are assumed (or --config with the training's config)."
+)
+
 
 def load_encoder(
     checkpoint: dict[str, Any], config: str | None = None, backbone: str | None = None, size: int | None = None
@@ -178,7 +183,7 @@ def _views(
     if kind == "DigitsDataModule":
         return plain, digit_view, note
     pixels = size or (32 if kind == "CIFAR10DataModule" else pixels)
-    return plain, standard_random_view(pixels), note or VIEWS_ASSUMED.format(size=pixels)
+    return plain, standard_random_view(pixels), note or _RANDOM_VIEW_ASSUMED.format(size=pixels)
 
 
 def _head_of(weights: dict[str, Tensor]) -> ProjectionHead:

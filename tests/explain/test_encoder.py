@@ -36,6 +36,13 @@ def test_gradients_reach_the_images_and_not_the_weights():
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
+@pytest.mark.parametrize("wrong", [{"num_bins": "16"}, {"num_bins": 1}, {"temperature": 0}, {"temperature": None}])
+def test_settings_of_a_checkpoint_that_are_none_are_refused(wrong):
+    settings = {"method": "IMSVD", "num_bins": 4, "temperature": 1.0, "plain": None, "augment": None, **wrong}
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} of the training's settings must be"):
+        Encoder(small_cnn(), None, torch.flatten, **settings)
+
+
 def test_without_a_projector_there_are_no_projections():
     assert encoder(small_cnn()).projections(torch.randn(2, 3, 9, 9)) is None
 

@@ -2,6 +2,9 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
+from imsvd_plugins.encoders import load_encoder
+from imsvd_plugins.explain.embed import embed
+from imsvd_plugins.explain.images import open_images
 from imsvd_plugins.lightly.demo import pretrain
 
 TERMS = {
@@ -47,6 +50,12 @@ def test_demo_trains_and_goes_on_where_it_was_interrupted(method, tmp_path, monk
     assert torch.equal(run.trained_features[1], again.trained_features[1])
     assert torch.equal(run.random_features[1], again.random_features[1])
     assert again.curves == run.curves
+
+    # The checkpoint tells `embed` all that it needs.
+    encoder, images = load_encoder(run.checkpoint, device="cpu"), open_images("digits:test")
+    assert (encoder.method, encoder.notes) == ({"imsvd": "IMSVD", "ssl-hsic": "SSLHSIC"}[method], ())
+    found = torch.cat([torch.from_numpy(embedding.features) for embedding in embed(encoder, images)])
+    torch.testing.assert_close(found, run.trained_features[1], rtol=1e-4, atol=1e-5)
 
 
 def test_resuming_without_a_checkpoint_starts_anew_and_says_so(tmp_path, capsys):

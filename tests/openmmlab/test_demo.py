@@ -3,6 +3,9 @@
 import pytest
 import torch
 
+from imsvd_plugins.encoders import load_encoder
+from imsvd_plugins.explain.embed import embed
+from imsvd_plugins.explain.images import open_images
 from imsvd_plugins.openmmlab.demo import pretrain
 
 TERMS = {
@@ -38,6 +41,11 @@ def test_it_logs_every_term(method, tmp_path, monkeypatch, capsys):
     log = done.log.read_text()
     assert "Epoch(train)" in log
     assert "collapsed: a sign" in log
+    # The checkpoint tells `embed` all that it needs.
+    encoder, images = load_encoder(done.checkpoint, device="cpu"), open_images("digits:test")
+    assert encoder.method == {"imsvd": "IMSVD", "ssl-hsic": "SSLHSIC"}[method]
+    found = torch.cat([torch.from_numpy(embedding.features) for embedding in embed(encoder, images)])
+    torch.testing.assert_close(found, done.trained_features[1], rtol=1e-4, atol=1e-5)
 
 
 def test_it_goes_on_after_an_interruption(tmp_path, capsys):

@@ -43,8 +43,8 @@ def saved(tmp_path):
     ("name", "side", "of_training", "options"),
     [
         ("imsvd_resnet18_1xb512-coslr-800e_cifar10", None, 32, {}),
-        ("imsvd-multicrop_resnet18_1xb256-coslr-800e_imagenette", 128, 128, {}),
-        ("ssl-hsic_resnet18_1xb256-coslr-800e_imagenette", 128, 128, {}),
+        ("imsvd-multicrop_resnet18_1xb256-coslr-800e_imagenette", 128, 128, {"model.neck.hid_channels": 16}),
+        ("ssl-hsic_resnet18_1xb256-coslr-800e_imagenette", 128, 128, {"model.neck.hid_channels": 16}),
         ("imsvd_vit-small-p16_8xb256-coslr-300e_in1k", 224, 224, NARROW),
     ],
 )
