@@ -8,10 +8,11 @@ try:
     import scipy as _scipy  # noqa: F401
     import sklearn as _sklearn  # noqa: F401
 except ModuleNotFoundError as error:
-    if error.name not in ("captum", "matplotlib", "rich", "scipy", "sklearn"):
+    absent = (error.name or "").partition(".")[0]  # captum imports parts of others
+    if absent not in ("captum", "matplotlib", "rich", "scipy", "sklearn"):
         raise
     raise ImportError(
-        f"imsvd_plugins.explain needs {error.name}, which is not installed: pip install 'imsvd_plugins[explain]'"
+        f"imsvd_plugins.explain needs {absent}, which is not installed: pip install 'imsvd_plugins[explain]'"
     ) from error
 
 from imsvd_plugins.explain.attribution import attribute
