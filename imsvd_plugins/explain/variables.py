@@ -16,7 +16,7 @@ from imsvd_plugins.explain.report import Bins, Variables
 from imsvd_plugins.functional import soft_discretize
 
 # Rows of the joint matrix that are worked on at a time: what lies between takes little memory beside the matrix.
-_ROWS = 1024
+_ROWS = 512
 # Images whose probabilities wait to be added to the joint matrix, all of which is read and written each time.
 _WAITING = 1024
 
@@ -113,14 +113,14 @@ class VariableStatistics:
 
     def mutual_information(self) -> NDArray[np.float64]:
         """Normalised mutual information ``(M, M)``, see :class:`~imsvd_plugins.explain.Variables`."""
-        rows = []
-        for block_row in torch.split(self._joint, self.num_bins):
+        num_variables = len(self._agreeing)
+        found = self._joint.new_empty(num_variables, num_variables)
+        for m, block_row in enumerate(torch.split(self._joint, self.num_bins)):
             blocks = (block_row / self.num_images).view(self.num_bins, -1, self.num_bins)  # (K, M, K)
             first, second = _entropy(blocks.sum(dim=2), 0), _entropy(blocks.sum(dim=0), 1)
             shared, mean = first + second - _entropy(blocks, (0, 2)), (first + second) / 2
             # Variables that use a single bin share nothing.
-            rows.append(torch.where(mean > 1e-12, shared / mean.clamp(min=1e-12), 0.0))
-        found = torch.stack(rows)
+            found[m] = torch.where(mean > 1e-12, shared / mean.clamp(min=1e-12), 0.0)
         return _array(((found + found.T) / 2).clamp(0, 1))
 
     def agreement(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
