@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,3 +120,15 @@ def test_an_interrupted_report_leaves_nothing(checkpoint, photographs, tmp_path,
     assert cli.main(["explain", str(checkpoint), str(photographs), *words]) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "imsvd-plugins: interrupted"
     assert [each.name for each in tmp_path.iterdir()] == ["photographs"]
+
+
+def test_the_readmes_example_writes_a_report(checkpoint, tmp_path, monkeypatch, capsys):
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    code = re.search(r"^`variables\.py`\n\n```python\n(.*?)```$", readme, re.M | re.S)[1]
+    place = tmp_path / re.search(r'Path\("(.*?)"\)', code)[1]
+    place.parent.mkdir(parents=True)
+    shutil.copy(checkpoint, place)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert len(capsys.readouterr().out.split()) > 2 * 32  # two figures of each of the demo's variables
+    assert (tmp_path / "report" / "index.html").is_file()

@@ -11,10 +11,11 @@ try:
     import sklearn as _sklearn  # noqa: F401
     import torchvision as _torchvision  # noqa: F401
 except ModuleNotFoundError as error:
-    if error.name not in ("captum", "jinja2", "matplotlib", "PIL", "rich", "scipy", "sklearn", "torchvision"):
+    absent = (error.name or "").partition(".")[0]  # captum imports parts of others
+    if absent not in ("captum", "jinja2", "matplotlib", "PIL", "rich", "scipy", "sklearn", "torchvision"):
         raise
     raise ImportError(
-        f"imsvd_plugins.explain needs {error.name}, which is not installed: pip install 'imsvd_plugins[explain]'"
+        f"imsvd_plugins.explain needs {absent}, which is not installed: pip install 'imsvd_plugins[explain]'"
     ) from error
 
 from imsvd_plugins.explain.attribution import attribute

@@ -97,6 +97,7 @@ def explain(
     variables = None
     if of_variables is not None:
         variables = describe_variables(of_variables, labels, order[order >= 0], shuffles=shuffles, rng=rng)
+        of_variables = None  # The largest thing in memory.
     sampled = index_of[priority[of_features.sample()[0]]]
     representation = describe_representation(
         of_features,

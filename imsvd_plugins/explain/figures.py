@@ -117,7 +117,7 @@ def _joint(axes: Axes, variables: Variables) -> None:
     coded = pooled_joint(variables.joint, num_bins, pixels=1024)
     cells = len(coded) // num_variables
     blocks = coded.reshape(num_variables, cells, num_variables, cells)[variables.order][:, :, variables.order]
-    bound = math.log2(num_bins)
+    bound = math.log2(cells)
     logarithm = (blocks.reshape(coded.shape) / 127.0 - 1) * bound
     extent = (-0.5, num_variables - 0.5, num_variables - 0.5, -0.5)
     image = axes.imshow(logarithm, cmap="RdBu_r", vmin=-bound, vmax=bound, interpolation="antialiased", extent=extent)

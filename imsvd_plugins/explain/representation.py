@@ -20,8 +20,7 @@ _CLUSTERS = 10
 class FeatureStatistics:
     """The spectrum of the features and the alignment of the views over all images; the features of a sample.
 
-    The matrix ``(d, d)`` of second moments stays in memory and, of at most twice the sample's images, features and
-    projections.
+    The matrix ``(d, d)`` of second moments stays in memory, and the features and projections of the sample.
 
     Args:
         sample: Number of images of the sample, those of lowest rank.
@@ -33,7 +32,6 @@ class FeatureStatistics:
         self._moment = torch.empty(0)
         self._distance = 0.0
         self._kept: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._largest_rank = torch.iinfo(torch.int64).max
 
     @torch.no_grad()
     def update(self, features: Tensor, z_a: Tensor, z_b: Tensor, z_plain: Tensor, ranks: Tensor) -> None:
@@ -53,24 +51,25 @@ class FeatureStatistics:
         self._distance += float(
             (normalize(z_a, dim=1) - normalize(z_b, dim=1)).square().sum(dim=1, dtype=torch.float64).sum()
         )
-        wanted = ranks < self._largest_rank
-        self._kept.append((ranks[wanted], features.cpu()[wanted], z_plain.cpu()[wanted]))
-        if sum(len(kept) for kept, _, _ in self._kept) > 2 * self._sample:
-            self._drop()
+        self._kept.append((ranks, features.cpu(), z_plain.cpu()))
+        self._keep_sample()
 
-    def _drop(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What is kept of the sample, in the order of the ranks."""
-        ranks, features, projections = (torch.cat(kept) for kept in zip(*self._kept, strict=True))
-        first = ranks.argsort()[: self._sample]
-        self._kept = [(ranks[first], features[first], projections[first])]
-        if len(first) == self._sample:
-            self._largest_rank = int(ranks[first[-1]])
-        return self._kept[0]
+    def _keep_sample(self) -> None:
+        """Drop what is not among the lowest ranks, a batch at a time to take no second copy of the sample."""
+        ranks = torch.cat([kept for kept, _, _ in self._kept])
+        if len(ranks) > self._sample:
+            limit = ranks.kthvalue(self._sample).values
+            self._kept = [
+                batch if (wanted := batch[0] <= limit).all() else (batch[0][wanted], batch[1][wanted], batch[2][wanted])
+                for batch in self._kept
+                if (batch[0] <= limit).any()
+            ]
 
     def sample(self) -> tuple[NDArray[np.int64], Tensor, Tensor]:
         """Ranks ``(n,)`` of the sample's images, ascending, their features ``(n, d)`` and projections ``(n, D)``."""
-        ranks, features, projections = self._drop()
-        return ranks.numpy(), features, projections
+        ranks, features, projections = (torch.cat(kept) for kept in zip(*self._kept, strict=True))
+        order = ranks.argsort()
+        return ranks[order].numpy(), features[order], projections[order]
 
     def alignment(self) -> float:
         """Mean squared distance of the normalized projections of two views, 0 to 4."""

@@ -14,20 +14,19 @@ from imsvd_plugins.explain.association import LabelAssociation, label_associatio
 from imsvd_plugins.explain.examples import choose_examples
 from imsvd_plugins.explain.report import Bins, Variables
 from imsvd_plugins.functional import soft_discretize
-from imsvd_plugins.functional.discretization import check_num_bins
 
 # Rows of the joint matrix that are worked on at a time: what lies between takes little memory beside the matrix.
-_ROWS = 1024
-# Images that are collected before their product is added to the joint matrix, all of which is then read and written.
-_IMAGES = 1024
+_ROWS = 512
+# Images whose probabilities wait to be added to the joint matrix, all of which is read and written each time.
+_WAITING = 1024
 
 
 class VariableStatistics:
     """The joint distribution of ``M`` variables of ``K`` bins in two views, and each image's bins in a plain view.
 
-    What stays in memory is the joint matrix ``(MK, MK)`` in float64, the projections of 1024 images and, of each image,
-    ``M`` bins and their probabilities. The products are computed in the precision of the probabilities, which is
-    float32 unless the projections are float64.
+    What stays in memory is the joint matrix ``(MK, MK)`` in float64, the probabilities of 1024 images in two views and,
+    of each image, ``M`` bins and their probabilities. The products are computed in the precision of the probabilities,
+    which is float32 unless the projections are float64.
 
     Args:
         num_bins: Bins ``K`` of a variable, at least 2.
@@ -38,13 +37,12 @@ class VariableStatistics:
         self.num_bins = num_bins
         self.temperature = temperature
         self.num_images = 0
-        self._pending: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._joint = torch.empty(0)
-        self._frequencies = torch.empty(0)
-        self._agreeing = torch.empty(0)
+        self._num_waiting = 0
+        self._waiting = self._joint = self._frequencies = self._agreeing = torch.empty(0)
         self._bins: list[Bins] = []
         self._certainty: list[NDArray[np.float16]] = []
 
+    @torch.no_grad()
     def update(self, z_a: Tensor, z_b: Tensor, z_plain: Tensor) -> None:
         """Add a batch.
 
@@ -56,28 +54,14 @@ class VariableStatistics:
         Raises:
             ValueError: If ``num_bins`` does not divide the number of projections.
         """
-        check_num_bins(self.num_bins, z_a.shape[1])
-        self._pending.append((z_a, z_b, z_plain))
-        if sum(len(z) for z, _, _ in self._pending) >= _IMAGES:
-            self.flush()
-
-    @torch.no_grad()
-    def flush(self) -> None:
-        """Count the images that are still only collected; needed after the last :meth:`update`."""
-        if not self._pending:
-            return
-        z_a, z_b, z_plain = (torch.cat(views) for views in zip(*self._pending, strict=True))
-        self._pending.clear()
         p_a, p_b = self._probabilities(z_a), self._probabilities(z_b)
         if self.num_images == 0:
-            (_, dim), num_variables, device = z_a.shape, p_a.shape[1], z_a.device
-            self._joint = torch.zeros(dim, dim, dtype=torch.float64, device=device)
-            self._frequencies = torch.zeros(2, num_variables, self.num_bins, dtype=torch.int64, device=device)
-            self._agreeing = torch.zeros(num_variables, dtype=torch.int64, device=device)
+            num_variables, dim = p_a.shape[1], z_a.shape[1]
+            self._waiting = p_a.new_empty(2, _WAITING, dim)
+            self._joint = p_a.new_zeros(dim, dim, dtype=torch.float64)
+            self._frequencies = p_a.new_zeros(2, num_variables, self.num_bins, dtype=torch.int64)
+            self._agreeing = p_a.new_zeros(num_variables, dtype=torch.int64)
         self.num_images += len(z_a)
-        flat_a, flat_b = p_a.flatten(1), p_b.flatten(1)
-        for start in range(0, len(self._joint), _ROWS):
-            self._joint[start : start + _ROWS] += flat_a[:, start : start + _ROWS].T @ flat_b
         bins_a, bins_b = p_a.argmax(dim=2), p_b.argmax(dim=2)
         self._agreeing += (bins_a == bins_b).sum(dim=0)
         for counts, bins in zip(self._frequencies, (bins_a, bins_b), strict=True):
@@ -85,6 +69,28 @@ class VariableStatistics:
         certainty, bins = self._probabilities(z_plain).max(dim=2)
         self._bins.append(bins.cpu().numpy().astype(np.min_scalar_type(self.num_bins - 1)))
         self._certainty.append(certainty.cpu().numpy().astype(np.float16))
+        self._wait_or_add(torch.stack([p_a.flatten(1), p_b.flatten(1)]))
+
+    def _wait_or_add(self, probabilities: Tensor) -> None:
+        """Two views' ``(2, N, MK)``."""
+        count = probabilities.shape[1]
+        if self._num_waiting + count > _WAITING:
+            self.flush()
+        if count > _WAITING:
+            self._add(probabilities)
+            return
+        self._waiting[:, self._num_waiting : self._num_waiting + count] = probabilities
+        self._num_waiting += count
+
+    def flush(self) -> None:
+        """Add the probabilities that wait; needed after the last :meth:`update`."""
+        self._add(self._waiting[:, : self._num_waiting])
+        self._num_waiting = 0
+
+    def _add(self, probabilities: Tensor) -> None:
+        p_a, p_b = probabilities
+        for start in range(0, len(self._joint), _ROWS):
+            self._joint[start : start + _ROWS] += p_a[:, start : start + _ROWS].T @ p_b
 
     def _probabilities(self, z: Tensor) -> Tensor:
         p = soft_discretize(z, self.num_bins, self.temperature)
@@ -107,14 +113,14 @@ class VariableStatistics:
 
     def mutual_information(self) -> NDArray[np.float64]:
         """Normalised mutual information ``(M, M)``, see :class:`~imsvd_plugins.explain.Variables`."""
-        rows = []
-        for block_row in torch.split(self._joint, self.num_bins):
+        num_variables = len(self._agreeing)
+        found = self._joint.new_empty(num_variables, num_variables)
+        for m, block_row in enumerate(torch.split(self._joint, self.num_bins)):
             blocks = (block_row / self.num_images).view(self.num_bins, -1, self.num_bins)  # (K, M, K)
             first, second = _entropy(blocks.sum(dim=2), 0), _entropy(blocks.sum(dim=0), 1)
             shared, mean = first + second - _entropy(blocks, (0, 2)), (first + second) / 2
             # Variables that use a single bin share nothing.
-            rows.append(torch.where(mean > 1e-12, shared / mean.clamp(min=1e-12), 0.0))
-        found = torch.stack(rows)
+            found[m] = torch.where(mean > 1e-12, shared / mean.clamp(min=1e-12), 0.0)
         return _array(((found + found.T) / 2).clamp(0, 1))
 
     def agreement(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,6 +1,7 @@
 """What shows without labels whether a training works, for any LightningModule in the form of Lightly's methods."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -13,6 +14,9 @@ from imsvd_plugins.functional.diagnostics import MEANINGS, representation_figure
 from imsvd_plugins.lightly.errors import SettingsError
 from imsvd_plugins.lightly.two_views import TwoViewsCallback
 from imsvd_plugins.losses import IMSVDLoss
+
+if TYPE_CHECKING:  # of an extra
+    from matplotlib.figure import Figure
 
 
 class RepresentationCallback(TwoViewsCallback):
@@ -56,19 +60,20 @@ class RepresentationCallback(TwoViewsCallback):
 
 
 class JointDistributionCallback(TwoViewsCallback):
-    """A figure of IMSVD's joint distribution every few epochs, in the logger.
+    """Figures of IMSVD's variables every few epochs, in the logger: a few in detail, and all at a glance.
 
-    TensorBoard and loggers with a ``log_image``, such as Weights & Biases', get it as ``joint_distribution``. Where no
-    logger takes images it is written to ``joint_distribution/epoch_*.png`` in the run's folder. What it shows: see
-    :func:`~imsvd_plugins.explain.draw_joint_distribution`.
+    TensorBoard and loggers with a ``log_image``, such as Weights & Biases', get them as ``joint_distribution`` and
+    ``overview``. Where no logger takes images they are written to ``joint_distribution/epoch_*.png`` and
+    ``overview/epoch_*.png`` in the run's folder. What they show: see
+    :func:`~imsvd_plugins.explain.draw_joint_distribution` and :func:`~imsvd_plugins.explain.draw_overview`.
 
     Args:
         interval: Number of epochs from one figure to the next; there is always one of the last epoch.
         num_samples: Number of training images over all devices, at least 2.
-        num_variables: How many of the variables to draw, the first ones; fewer if there are not as many.
+        num_variables: How many of the variables to draw in detail, the first ones; fewer if there are not as many.
 
     Raises:
-        ImportError: If matplotlib is not installed.
+        ImportError: If what ``imsvd_plugins.explain`` needs is not installed.
         TypeError: If a number is no integer.
         ValueError: If a number is out of range; at the start of the training, if the loss is not IMSVD's.
     """
@@ -100,22 +105,30 @@ class JointDistributionCallback(TwoViewsCallback):
         import matplotlib.pyplot as plt  # noqa: PLC0415
 
         from imsvd_plugins.explain import draw_joint_distribution  # noqa: PLC0415
+        from imsvd_plugins.explain.of_views import draw_views  # noqa: PLC0415
 
         p_a, p_b = (soft_discretize(z, criterion.num_bins, criterion.temperature) for z in (z_a, z_b))
         figure = draw_joint_distribution(p_a, p_b, range(min(self.num_variables, p_a.shape[1])))
-        shown = False
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_figure("joint_distribution", figure, trainer.global_step, close=False)
-                shown = True
-            elif hasattr(logger, "log_image"):
-                logger.log_image("joint_distribution", [figure], step=trainer.global_step)
-                shown = True
-        if not shown:
-            folder = Path(run_folder) / "joint_distribution"
-            folder.mkdir(parents=True, exist_ok=True)
-            figure.savefig(folder / f"epoch_{trainer.current_epoch + 1:04d}.png", dpi=120)
+        _show(trainer, "joint_distribution", figure, run_folder)
         plt.close(figure)
+        title = f"epoch {trainer.current_epoch + 1}, {len(features)} training images"
+        _show(trainer, "overview", draw_views(features, z_a, z_b, criterion, title), run_folder)
+
+
+def _show(trainer: Trainer, name: str, figure: "Figure", run_folder: str) -> None:
+    """Give a figure to all loggers that take images; where none does, write it to a folder of its name."""
+    shown = False
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_figure(name, figure, trainer.global_step, close=False)
+            shown = True
+        elif hasattr(logger, "log_image"):
+            logger.log_image(name, [figure], step=trainer.global_step)
+            shown = True
+    if not shown:
+        folder = Path(run_folder) / name
+        folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(folder / f"epoch_{trainer.current_epoch + 1:04d}.png", dpi=120)
 
 
 def _imsvd_loss(pl_module: LightningModule) -> IMSVDLoss | None:

@@ -18,6 +18,7 @@ from imsvd_plugins.openmmlab import model_index
 from imsvd_plugins.openmmlab.algorithms import IMSVD, SSLHSIC
 from imsvd_plugins.openmmlab.cpu import CPUDistributedDataParallel
 from imsvd_plugins.openmmlab.datasets import Digits
+from imsvd_plugins.openmmlab.explain_hook import ExplainHook
 from imsvd_plugins.openmmlab.heads import HSICHead, IMSVDHead
 from imsvd_plugins.openmmlab.hooks import KNNEvalHook
 from imsvd_plugins.openmmlab.loops import KNNLoop
@@ -38,6 +39,7 @@ __all__ = [
     "CosineAfterWarmUpLR",
     "Digits",
     "ExactResumeHook",
+    "ExplainHook",
     "HSICHead",
     "HSICLoss",
     "IMSVDHead",
@@ -55,7 +57,7 @@ for _node, _classes in {
     MODELS: (IMSVD, SSLHSIC, IMSVDHead, HSICHead, IMSVDLoss, HSICLoss),
     MODEL_WRAPPERS: (CPUDistributedDataParallel,),
     DATASETS: (Digits,),
-    HOOKS: (ExactResumeHook, KNNEvalHook, OnlineProbeHook, PlainCheckpointHook, RepresentationHook),
+    HOOKS: (ExactResumeHook, ExplainHook, KNNEvalHook, OnlineProbeHook, PlainCheckpointHook, RepresentationHook),
     NODES["LOOPS"]: (KNNLoop,),
     NODES["DATA_SAMPLERS"]: (SeededBatchSampler,),
     NODES["PARAM_SCHEDULERS"]: (WarmUpLR, CosineAfterWarmUpLR),

@@ -1,13 +1,7 @@
 """Label-free metrics of the representation during pretraining."""
 
-import copy
-from typing import Any
-
-import torch
-from mmengine.dist import all_gather, get_world_size
 from mmengine.runner import Runner
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch import nn
 
 from imsvd_plugins.functional.diagnostics import (
     MEANINGS,
@@ -16,10 +10,9 @@ from imsvd_plugins.functional.diagnostics import (
     signs_of_collapse,
 )
 from imsvd_plugins.losses import IMSVDLoss
-from imsvd_plugins.openmmlab.errors import ConfigValueError
-from imsvd_plugins.openmmlab.evaluation import bare_model, evaluation_mode, random_state_kept
+from imsvd_plugins.openmmlab.evaluation import bare_model
 from imsvd_plugins.openmmlab.evaluation_hook import EvaluationHook
-from imsvd_plugins.openmmlab.features import pooled
+from imsvd_plugins.openmmlab.training_views import TrainingViews
 
 
 class RepresentationHook(EvaluationHook):
@@ -45,29 +38,13 @@ class RepresentationHook(EvaluationHook):
 
     def __init__(self, interval: int = 1, num_samples: int = 2048) -> None:
         super().__init__(interval)
-        if not isinstance(num_samples, int) or num_samples < 2:
-            raise ConfigValueError(f"num_samples of RepresentationHook must be an int >= 2, got {num_samples!r}.")
-        self.num_samples = num_samples
+        self._views = TrainingViews("RepresentationHook", num_samples)
         self._explained = False
 
     def before_train(self, runner: Runner) -> None:
         """Build a second loader of the training images, with views of its own."""
         super().before_train(runner)
-        dataset = runner.train_loop.dataloader.dataset
-        config = copy.deepcopy(runner.cfg.train_dataloader)
-        config["dataset"] = dataset
-        config["sampler"] = {"type": "DefaultSampler", "shuffle": True}
-        config["persistent_workers"] = False
-        config["drop_last"] = False
-        config.pop("batch_sampler", None)
-        with random_state_kept():
-            views = dataset[0]["inputs"]
-            if not isinstance(views, list) or len(views) < 2:
-                raise ConfigValueError(
-                    "RepresentationHook needs two views of each image, as the MultiView transform gives them; "
-                    "train_dataloader.dataset.pipeline gives one."
-                )
-            self._dataloader: DataLoader[Any] = runner.build_dataloader(config, seed=runner.seed)
+        self._views.build(runner)
 
     def metric_names(self, runner: Runner) -> list[str]:
         """Those of the variables with IMSVD's loss only."""
@@ -76,10 +53,8 @@ class RepresentationHook(EvaluationHook):
 
     def measure(self, runner: Runner) -> dict[str, float]:
         """The metrics; warns of a collapse."""
-        model: Any = bare_model(runner)
-        with random_state_kept(), evaluation_mode(model):
-            features, z_a, z_b = self._views(model)
-        criterion = _imsvd_loss(model)
+        features, z_a, z_b = self._views.see(runner)
+        criterion = _imsvd_loss(bare_model(runner))
         bins = () if criterion is None else (criterion.num_bins, criterion.temperature)
         metrics = representation_figures(features, z_a, z_b, *bins)
         if not self._explained:
@@ -89,26 +64,6 @@ class RepresentationHook(EvaluationHook):
         for sign in signs_of_collapse(metrics):
             runner.logger.warning("The representation has collapsed: %s.", sign)
         return metrics
-
-    @torch.no_grad()
-    def _views(self, model: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """Features of one view, and projections of two, of ``num_samples`` images from all ranks."""
-        parts, wanted = [], -(-self.num_samples // get_world_size())
-        for batch in self._dataloader:
-            views = model.data_preprocessor(batch, False)["inputs"]
-            parts.append(self._of_batch(model, views))
-            if sum(len(part[0]) for part in parts) >= wanted:
-                break
-        columns = (torch.cat(column)[:wanted] for column in zip(*parts, strict=True))
-        # Every rank has as many: the sampler fills up.
-        features, z_a, z_b = (torch.cat(all_gather(column))[: self.num_samples] for column in columns)
-        return features, z_a, z_b
-
-    @staticmethod
-    def _of_batch(model: Any, views: list[Tensor]) -> tuple[Tensor, ...]:
-        features = [model.backbone(view) for view in views[:2]]
-        projections = [model.neck(found) for found in features] if model.with_neck else features
-        return pooled(features[0]).float(), *(pooled(projection).float() for projection in projections)
 
 
 def _imsvd_loss(model: nn.Module) -> IMSVDLoss | None:

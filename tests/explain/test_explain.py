@@ -1,6 +1,8 @@
 """Reports from real images: a planted truth is found, batches make no difference, and bad images are named."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -261,3 +263,11 @@ def test_names_of_classes_are_shown_as_they_are(report, tmp_path, name):
 def test_an_unreadable_image_is_recognised_by_its_class():
     with pytest.raises(UnreadableImageError):
         Marked(3, unreadable=[1])[1]
+
+
+@pytest.mark.parametrize("absent", ["captum", "matplotlib"])
+def test_the_error_without_a_library_names_it_and_the_extra(absent):
+    code = f"import sys; sys.modules[{absent!r}] = None; import imsvd_plugins.explain"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    needs = f"imsvd_plugins.explain needs {absent}, which is not installed: pip install 'imsvd_plugins[explain]'"
+    assert finished.stderr.splitlines()[-1] == f"ImportError: {needs}"

@@ -130,13 +130,14 @@ def test_the_joint_distribution_is_drawn_for_each_logger(small_model, loaders, m
     callback = JointDistributionCallback(interval=1, num_samples=16)
     logger = Images(tmp_path)
     make_trainer(max_epochs=2, callbacks=[callback], logger=logger).fit(small_model("imsvd"), *loaders)
-    assert logger.images == (("joint_distribution", 4, 1), ("joint_distribution", 8, 1))
+    assert logger.images == tuple((name, step, 1) for step in (4, 8) for name in ("joint_distribution", "overview"))
     assert not list(tmp_path.rglob("*.png"))
 
     make_trainer(max_epochs=2, callbacks=[callback]).fit(small_model("imsvd"), *loaders)
-    written = sorted(tmp_path.rglob("*.png"))
-    assert [path.name for path in written] == ["epoch_0001.png", "epoch_0002.png"]
-    assert np.ptp(matplotlib.image.imread(written[0])[..., :3]) > 0.5
+    for name in ("joint_distribution", "overview"):
+        written = sorted(path for path in tmp_path.rglob("*.png") if path.parent.name == name)
+        assert [path.name for path in written] == ["epoch_0001.png", "epoch_0002.png"]
+        assert np.ptp(matplotlib.image.imread(written[0])[..., :3]) > 0.5
 
 
 def test_the_joint_distribution_reaches_tensorboard(small_model, loaders, make_trainer, tmp_path):
@@ -148,8 +149,9 @@ def test_the_joint_distribution_reaches_tensorboard(small_model, loaders, make_t
     make_trainer(max_epochs=1, callbacks=callbacks, logger=logger).fit(small_model("imsvd"), *loaders)
     events = EventAccumulator(logger.log_dir)
     events.Reload()
-    (image,) = events.Images("joint_distribution")
-    assert image.step == 4
+    for name in ("joint_distribution", "overview"):
+        (image,) = events.Images(name)
+        assert image.step == 4
 
 
 def test_only_imsvd_has_a_joint_distribution(small_model, loaders, make_trainer):

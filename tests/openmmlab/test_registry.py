@@ -20,6 +20,7 @@ NODE_OF = {
     "IMSVDLoss": "MODELS",
     "HSICLoss": "MODELS",
     "Digits": "DATASETS",
+    "ExplainHook": "HOOKS",
     "KNNEvalHook": "HOOKS",
 }
 
