@@ -114,7 +114,7 @@ def pixels(figure: Figure) -> NDArray[np.uint8]:
 
 def _joint(axes: Axes, variables: Variables) -> None:
     num_variables, num_bins = variables.marginals.shape
-    coded = pooled_joint(variables.joint, num_bins, pixels=1024)
+    coded = pooled_joint(variables.joint, num_bins, pixels=512)
     cells = len(coded) // num_variables
     blocks = coded.reshape(num_variables, cells, num_variables, cells)[variables.order][:, :, variables.order]
     bound = math.log2(cells)
@@ -125,7 +125,8 @@ def _joint(axes: Axes, variables: Variables) -> None:
     bar.set_label("log2 of the frequency over that of independent, equally used bins", fontsize=_SMALL)
     axes.set_title(
         f"joint distribution of {num_variables} variables of {num_bins} bins\n"
-        "white: independent variables that use all bins alike; red lines off the diagonal: two variables say the same"
+        "white: independent variables that use all bins alike\n"
+        "red lines off the diagonal: two variables say the same"
     )
     axes.set(xlabel="variables (similar ones adjacent), second view", ylabel="first view")
     _name_variables(axes, variables.order)
