@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from imsvd_plugins.explain.cam_layer import find_cam_layer
+from imsvd_plugins.losses import HSICLoss
 
 View = Callable[[Image.Image], Tensor]
 
@@ -25,6 +26,7 @@ class Encoder(nn.Module):
         method: "IMSVD", "SSLHSIC", or another method's name.
         num_bins: Bins ``K`` of IMSVD's variables; None for other methods.
         temperature: Temperature of the softmax over the bins.
+        criterion: SSL-HSIC's loss, with the learned scale; None for other methods.
         plain: The deterministic view of an image (RGB) that an evaluation takes, ``(C, H, W)``, normalised.
         augment: A random view of an image (RGB) of the training's kind, of the size of its largest, normalised.
         notes: What the checkpoint does not tell and is assumed, a sentence each.
@@ -36,6 +38,7 @@ class Encoder(nn.Module):
         method: As given.
         num_bins: As given.
         temperature: As given.
+        criterion: As given.
         plain: As given.
         augment: As given.
         notes: As given.
@@ -52,6 +55,7 @@ class Encoder(nn.Module):
         temperature: float,
         plain: View,
         augment: View,
+        criterion: HSICLoss | None = None,
         notes: Sequence[str] = (),
     ) -> None:
         super().__init__()
@@ -65,6 +69,7 @@ class Encoder(nn.Module):
         self.method = method
         self.num_bins = num_bins
         self.temperature = temperature
+        self.criterion = criterion
         self.plain = plain
         self.augment = augment
         self.notes = tuple(notes)

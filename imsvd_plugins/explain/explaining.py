@@ -17,7 +17,6 @@ from imsvd_plugins.explain.representation import FeatureStatistics, describe_rep
 from imsvd_plugins.explain.variables import VariableStatistics, describe_variables
 from imsvd_plugins.explain.views import load_views
 from imsvd_plugins.functional._checks import check_integer
-from imsvd_plugins.losses import HSICLoss
 
 _SIGNIFICANT = 0.05
 Item = TypeVar("Item")
@@ -43,8 +42,8 @@ def explain(
     bar shows the progress.
 
     Args:
-        encoder: The network; its device is where it computes. Where an :class:`~imsvd_plugins.losses.HSICLoss` is among
-            its modules, the report shows the similarity of groups by the loss's kernel.
+        encoder: The network; its device is where it computes. With a ``criterion`` of
+            SSL-HSIC's the report shows the similarity of groups by its kernel.
         images: The images. One that cannot be read is skipped and named in the report.
         title: One line for people; "" for the method and the source of the images.
         checkpoint: Where the network comes from, for the report.
@@ -105,7 +104,7 @@ def explain(
         None if labels is None else labels[sampled],
         images.classes,
         None if variables is None else variables.bins[sampled],
-        next((module for module in encoder.modules() if isinstance(module, HSICLoss)), None),
+        encoder.criterion,
     )
     choices = [] if variables is None else choose_attributions(variables, attributions)
     located = attribute(encoder, images, choices, positions)

@@ -13,6 +13,7 @@ from torchvision.transforms import v2 as T
 
 from imsvd_plugins.explain.bare_backbone import VIEWS_ASSUMED, bare_backbone, flattened
 from imsvd_plugins.explain.encoder import Encoder, View
+from imsvd_plugins.explain.hsic_criterion import hsic_criterion
 from imsvd_plugins.explain.standard_views import standard_plain_view, standard_random_view
 from imsvd_plugins.export.own import is_small_cnn
 from imsvd_plugins.export.parts import load_weights, part_of, state_of
@@ -20,6 +21,7 @@ from imsvd_plugins.lightly.backbones import SmallCNN
 from imsvd_plugins.lightly.components import make
 from imsvd_plugins.lightly.data import cifar10_to_tensor, digit_to_tensor, digit_view, folder_to_tensor
 from imsvd_plugins.lightly.resumed_settings import KEY
+from imsvd_plugins.losses import HSICLoss
 
 # What the data modules take by default; a checkpoint names its data module.
 _PLAIN_VIEWS: dict[str, View] = {
@@ -88,6 +90,7 @@ def load_encoder(
         method=method,
         num_bins=None if head is None else num_bins,
         temperature=temperature,
+        criterion=_hsic_criterion(checkpoint, model, state),
         plain=plain,
         augment=augment,
         notes=[note for note in (*notes, note) if note],
@@ -159,6 +162,18 @@ def _objective(checkpoint: dict[str, Any], model: dict[str, Any]) -> tuple[str, 
     if isinstance(path := model.get("_class_path"), str):
         name = path.rpartition(".")[2]
     return name, bins, temperature
+
+
+def _hsic_criterion(checkpoint: dict[str, Any], model: dict[str, Any], state: dict[str, Tensor]) -> HSICLoss | None:
+    """The loss, if it is SSL-HSIC's."""
+    criterion, kept = model.get("criterion"), checkpoint.get(KEY)
+    if isinstance(criterion, dict) and str(criterion.get("class_path")).endswith(".HSICLoss"):
+        settings = criterion.get("init_args") or {}
+    elif isinstance(kept, dict) and "criterion.kernel" in kept:
+        settings = {str(name).removeprefix("criterion."): value for name, value in kept.items()}
+    else:
+        return None
+    return hsic_criterion(settings, part_of(state, "criterion"))
 
 
 def _views(

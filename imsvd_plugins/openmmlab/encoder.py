@@ -8,6 +8,7 @@ from mmpretrain.models.necks import DenseCLNeck, LinearNeck, MoCoV2Neck, NonLine
 from torch import Tensor, nn
 
 from imsvd_plugins.explain.encoder import Encoder
+from imsvd_plugins.explain.hsic_criterion import hsic_criterion
 from imsvd_plugins.export.checkpoint import literal_config
 from imsvd_plugins.export.parts import load_weights, part_of, state_of
 from imsvd_plugins.openmmlab.building import build
@@ -46,7 +47,8 @@ def load_encoder(checkpoint: dict[str, Any], config: str | None = None, size: in
         if isinstance(neck, _PROJECTORS):
             load_weights("model.neck", neck, weights)
             projector = _FirstOf(neck)
-    loss = _imsvd_loss(model)
+    loss = _loss(model, "IMSVDLoss")
+    hsic_loss = _loss(model, "HSICLoss")
     return Encoder(
         backbone,
         projector,
@@ -54,6 +56,7 @@ def load_encoder(checkpoint: dict[str, Any], config: str | None = None, size: in
         method=str(model.get("type")).rpartition(".")[2],
         num_bins=None if loss is None or projector is None else loss.get("num_bins", 80),
         temperature=1.0 if loss is None else loss.get("temperature", 1.0),
+        criterion=None if hsic_loss is None else hsic_criterion(hsic_loss, part_of(state, "head.loss_module")),
         plain=plain_view(cfg, size, trusted=config is not None),
         augment=random_view(cfg, trusted=config is not None),
     )
@@ -89,12 +92,11 @@ def _part(key: str, config: Any) -> Any:
         raise ConfigValueError(f"{key}: {config.get('type')} does not take its settings: {error}") from error
 
 
-def _imsvd_loss(model: dict[str, Any]) -> dict[str, Any] | None:
-    """The settings of the loss, if it is IMSVD's."""
+def _loss(model: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """The settings of the loss, if it is of this class."""
     head = model.get("head")
     loss = head.get("loss") if isinstance(head, dict) else None
-    is_imsvd = isinstance(loss, dict) and str(loss.get("type")).rpartition(".")[2] == "IMSVDLoss"
-    return loss if is_imsvd else None
+    return loss if isinstance(loss, dict) and str(loss.get("type")).rpartition(".")[2] == name else None
 
 
 class _FirstOf(nn.Module):

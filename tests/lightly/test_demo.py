@@ -54,6 +54,8 @@ def test_demo_trains_and_goes_on_where_it_was_interrupted(method, tmp_path, monk
     # The checkpoint tells `embed` all that it needs.
     encoder, images = load_encoder(run.checkpoint, device="cpu"), open_images("digits:test")
     assert (encoder.method, encoder.notes) == ({"imsvd": "IMSVD", "ssl-hsic": "SSLHSIC"}[method], ())
+    scale = 1.0 if encoder.criterion is None else float(encoder.criterion.scale)
+    assert (scale == 1.0) == (method == "imsvd")  # SSL-HSIC's has been learned
     found = torch.cat([torch.from_numpy(embedding.features) for embedding in embed(encoder, images)])
     torch.testing.assert_close(found, run.trained_features[1], rtol=1e-4, atol=1e-5)
 

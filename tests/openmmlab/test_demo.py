@@ -44,6 +44,8 @@ def test_it_logs_every_term(method, tmp_path, monkeypatch, capsys):
     # The checkpoint tells `embed` all that it needs.
     encoder, images = load_encoder(done.checkpoint, device="cpu"), open_images("digits:test")
     assert encoder.method == {"imsvd": "IMSVD", "ssl-hsic": "SSLHSIC"}[method]
+    scale = 1.0 if encoder.criterion is None else float(encoder.criterion.scale)
+    assert (scale == 1.0) == (method == "imsvd")  # SSL-HSIC's has been learned
     found = torch.cat([torch.from_numpy(embedding.features) for embedding in embed(encoder, images)])
     torch.testing.assert_close(found, done.trained_features[1], rtol=1e-4, atol=1e-5)
 
