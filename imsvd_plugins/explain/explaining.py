@@ -1,17 +1,12 @@
 """From a network and images to a report, in one pass over the images."""
 
-import sys
-from collections.abc import Iterable
-from typing import TypeVar
-
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
 
 from imsvd_plugins.explain.attribution import attribute
 from imsvd_plugins.explain.encoder import Encoder
 from imsvd_plugins.explain.images import Images
+from imsvd_plugins.explain.progress import ImageProgress
 from imsvd_plugins.explain.report import Report, Variables
 from imsvd_plugins.explain.representation import FeatureStatistics, describe_representation
 from imsvd_plugins.explain.variables import VariableStatistics, describe_variables
@@ -19,7 +14,6 @@ from imsvd_plugins.explain.views import load_views
 from imsvd_plugins.functional._checks import check_integer
 
 _SIGNIFICANT = 0.05
-Item = TypeVar("Item")
 
 
 def explain(
@@ -38,8 +32,8 @@ def explain(
     """Look at what a network learned.
 
     Two augmented views and a plain one of each image pass through the network once. No image's views or probabilities
-    are kept; what is: the joint matrix ``(MK, MK)``, each image's bins, and the features of the sample. On a terminal a
-    bar shows the progress.
+    are kept; what is: the joint matrix ``(MK, MK)``, each image's bins, and the features of the sample. A bar on a
+    terminal, elsewhere a line now and then, shows the progress.
 
     Args:
         encoder: The network; its device is where it computes. With a ``criterion`` of
@@ -75,14 +69,16 @@ def explain(
     positions: list[int] = []
     skipped: list[tuple[str, str]] = []
     loader = load_views(images, encoder, batch_size=batch_size, num_workers=num_workers, seed=seed)
-    for batch in _shown(loader, "Images", len(loader)):
-        skipped += batch.unreadable
-        if batch.positions:
-            positions += batch.positions
-            features, z_a, z_b, z_plain = _pass(encoder, batch.views)
-            of_features.update(features, z_a, z_b, z_plain, torch.from_numpy(rank[batch.positions]))
-            if of_variables is not None:
-                of_variables.update(z_a, z_b, z_plain)
+    with ImageProgress(len(images)) as progress:
+        for batch in loader:
+            skipped += batch.unreadable
+            if batch.positions:
+                positions += batch.positions
+                features, z_a, z_b, z_plain = _pass(encoder, batch.views)
+                of_features.update(features, z_a, z_b, z_plain, torch.from_numpy(rank[batch.positions]))
+                if of_variables is not None:
+                    of_variables.update(z_a, z_b, z_plain)
+            progress(len(batch.positions) + len(batch.unreadable))
     if len(positions) < 2:
         reasons = "".join(f"; {name}: {reason}" for name, reason in skipped[:1])
         raise ValueError(
@@ -107,7 +103,12 @@ def explain(
         encoder.criterion,
     )
     choices = [] if variables is None else choose_attributions(variables, attributions)
-    located = attribute(encoder, images, choices, positions)
+    located = []
+    if choices:
+        with ImageProgress(2 * len(choices), "attributions") as progress:
+            for attribution in attribute(encoder, images, choices, positions):
+                located.append(attribution)
+                progress(1)
     return Report(
         title=title or f"{encoder.method} on {images.source}",
         checkpoint=checkpoint,
@@ -120,7 +121,7 @@ def explain(
         skipped=skipped,
         representation=representation,
         variables=variables,
-        attributions=list(_shown(located, "Attributions", 2 * len(choices))) if choices else [],
+        attributions=located,
     )
 
 
@@ -155,8 +156,3 @@ def _pass(encoder: Encoder, views: torch.Tensor) -> tuple[torch.Tensor, ...]:
     if not all(result.isfinite().all() for result in results):
         raise ValueError("the network gives NaN or infinite values: its training has diverged.")
     return tuple(result if result.dtype == torch.float64 else result.float() for result in results)
-
-
-def _shown(items: Iterable[Item], what: str, total: int) -> Iterable[Item]:
-    """The items, with a bar on a terminal."""
-    return track(items, what, total, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())

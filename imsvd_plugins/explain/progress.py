@@ -14,14 +14,16 @@ class ImageProgress:
 
     Args:
         total: Number of images.
+        what: What is counted, where it is not images.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, what: str = "images") -> None:
         self._console = Console(stderr=True)
-        columns = (TextColumn("images"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn())
+        columns = (TextColumn(what), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
         self._task = self._bar.add_task("", total=total)
         self._total = total
+        self._what = what
         self._done = 0
         self._shown = time.monotonic()
 
@@ -40,4 +42,4 @@ class ImageProgress:
         self._bar.advance(self._task, done)
         if not self._console.is_terminal and time.monotonic() - self._shown > _SECONDS_BETWEEN_LINES:
             self._shown = time.monotonic()
-            print(f"{self._done} of {self._total} images", file=self._console.file, flush=True)
+            print(f"{self._done} of {self._total} {self._what}", file=self._console.file, flush=True)
