@@ -18,13 +18,13 @@ from imsvd_plugins.functional import soft_discretize
 # Rows of the joint matrix that are worked on at a time: what lies between takes little memory beside the matrix.
 _ROWS = 512
 # Images whose probabilities wait to be added to the joint matrix, all of which is read and written each time.
-_WAITING = 1024
+_WAITING = 512
 
 
 class VariableStatistics:
     """The joint distribution of ``M`` variables of ``K`` bins in two views, and each image's bins in a plain view.
 
-    What stays in memory is the joint matrix ``(MK, MK)`` in float64, the probabilities of 1024 images in two views and,
+    What stays in memory is the joint matrix ``(MK, MK)`` in float64, the probabilities of 512 images in two views and,
     of each image, ``M`` bins and their probabilities. The products are computed in the precision of the probabilities,
     which is float32 unless the projections are float64.
 
@@ -57,7 +57,6 @@ class VariableStatistics:
         p_a, p_b = self._probabilities(z_a), self._probabilities(z_b)
         if self.num_images == 0:
             num_variables, dim = p_a.shape[1], z_a.shape[1]
-            self._waiting = p_a.new_empty(2, _WAITING, dim)
             self._joint = p_a.new_zeros(dim, dim, dtype=torch.float64)
             self._frequencies = p_a.new_zeros(2, num_variables, self.num_bins, dtype=torch.int64)
             self._agreeing = p_a.new_zeros(num_variables, dtype=torch.int64)
@@ -75,17 +74,24 @@ class VariableStatistics:
         """Two views' ``(2, N, MK)``."""
         count = probabilities.shape[1]
         if self._num_waiting + count > _WAITING:
-            self.flush()
+            self._add_waiting()
         if count > _WAITING:
             self._add(probabilities)
             return
+        if not len(self._waiting):
+            self._waiting = probabilities.new_empty(2, _WAITING, probabilities.shape[2])
         self._waiting[:, self._num_waiting : self._num_waiting + count] = probabilities
         self._num_waiting += count
 
     def flush(self) -> None:
-        """Add the probabilities that wait; needed after the last :meth:`update`."""
-        self._add(self._waiting[:, : self._num_waiting])
-        self._num_waiting = 0
+        """Add the probabilities that wait, and release their memory; needed after the last :meth:`update`."""
+        self._add_waiting()
+        self._waiting = torch.empty(0)
+
+    def _add_waiting(self) -> None:
+        if self._num_waiting:
+            self._add(self._waiting[:, : self._num_waiting])
+            self._num_waiting = 0
 
     def _add(self, probabilities: Tensor) -> None:
         p_a, p_b = probabilities
