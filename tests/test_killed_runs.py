@@ -19,6 +19,7 @@ import pytest
 import torch
 
 EPOCHS = 8
+PATIENCE = 900.0  # seconds after which a training counts as hanging
 CONFIGS = Path(__file__).parents[1] / "lightly_examples" / "configs"
 COMMAND = [sys.executable, "-m", "imsvd_plugins.cli"]
 LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
@@ -107,6 +108,8 @@ def run(command, folder, stop=None):
         Whether it was killed.
     """
     folder.mkdir(exist_ok=True)
+    deadline = time.monotonic() + PATIENCE
+    hangs = False
     with (
         (folder / "output.txt").open("a") as output,
         subprocess.Popen(
@@ -118,13 +121,15 @@ def run(command, folder, stop=None):
         ) as process,
     ):
         while process.poll() is None:
-            if stop is not None and stop():
+            hangs = time.monotonic() > deadline
+            if hangs or (stop is not None and stop()):
                 for pid in family(process.pid):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 break
             time.sleep(0.05)
         status = process.wait()
+    assert not hangs, f"not at its end after {PATIENCE} seconds: {command}"
     if status != -signal.SIGKILL:
         assert status == 0, (folder / "output.txt").read_text()[-3000:]
     return status == -signal.SIGKILL
