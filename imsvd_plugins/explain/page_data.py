@@ -68,6 +68,7 @@ def _variables(variables: Variables, shown: NDArray[np.int64]) -> dict[str, Any]
         "counts": _packed(_counts(variables.bins, num_bins), np.uint32),
         "imageBins": _packed(variables.bins[shown], np.uint8 if num_bins <= 256 else np.uint16),
         "certainty": _packed(np.rint(variables.certainty[shown].astype(np.float32) * 255), np.uint8),
+        "viewsInBin": _packed(variables.views_in_bin[shown], np.uint8),
         "quantile": _packed(certainty_quantiles(variables)[shown], np.uint8),
         "labels": {
             "information": _packed(variables.label_information, np.float32),

@@ -41,6 +41,7 @@ class Variables:
         redundant_pairs: ``(m, m', normalised mutual information)`` of ``m < m'``, the most redundant first.
         bins: ``(N, M)`` most probable bin of the plain view, in the smallest unsigned integer type.
         certainty: ``(N, M)`` float16 probability of that bin.
+        views_in_bin: ``(N, M)`` number of the two augmented views that fall into that bin too.
         agreement: ``(M,)`` share of the images whose two augmented views fall in the same bin.
         agreement_by_chance: ``(M,)`` the same share for views of unrelated images.
         label_information: ``(M,)`` mutual information of a variable's bin (plain view) and the label over their mean
@@ -62,6 +63,7 @@ class Variables:
     redundant_pairs: list[tuple[int, int, float]]
     bins: Bins
     certainty: NDArray[np.float16]
+    views_in_bin: NDArray[np.uint8]
     agreement: NDArray[np.float64]
     agreement_by_chance: NDArray[np.float64]
     label_information: NDArray[np.float64] | None

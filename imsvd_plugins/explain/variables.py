@@ -41,6 +41,7 @@ class VariableStatistics:
         self._waiting = self._joint = self._frequencies = self._agreeing = torch.empty(0)
         self._bins: list[Bins] = []
         self._certainty: list[NDArray[np.float16]] = []
+        self._views_in_bin: list[NDArray[np.uint8]] = []
 
     @torch.no_grad()
     def update(self, z_a: Tensor, z_b: Tensor, z_plain: Tensor) -> None:
@@ -68,6 +69,7 @@ class VariableStatistics:
         certainty, bins = self._probabilities(z_plain).max(dim=2)
         self._bins.append(bins.cpu().numpy().astype(np.min_scalar_type(self.num_bins - 1)))
         self._certainty.append(certainty.cpu().numpy().astype(np.float16))
+        self._views_in_bin.append(((bins_a == bins).byte() + (bins_b == bins).byte()).cpu().numpy())
         self._wait_or_add(torch.stack([p_a.flatten(1), p_b.flatten(1)]))
 
     def _wait_or_add(self, probabilities: Tensor) -> None:
@@ -142,6 +144,10 @@ class VariableStatistics:
         """Probability ``(N, M)`` of that bin."""
         return np.concatenate(self._certainty)
 
+    def views_in_bin(self) -> NDArray[np.uint8]:
+        """How many of the two augmented views ``(N, M)`` fall into that bin too."""
+        return np.concatenate(self._views_in_bin)
+
 
 def describe_variables(
     statistics: VariableStatistics,
@@ -182,6 +188,7 @@ def describe_variables(
         redundant_pairs=redundant_pairs(shared),
         bins=bins,
         certainty=certainty,
+        views_in_bin=statistics.views_in_bin(),
         agreement=agreement,
         agreement_by_chance=by_chance,
         examples=choose_examples(bins, certainty, num_bins, priority),

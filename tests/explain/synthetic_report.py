@@ -66,6 +66,7 @@ def _variables(features, labels, M, K, generator, joint_of):
     bin_of_class = generator.integers(K, size=100)
     bins = np.empty((N, M), dtype=np.uint8)
     certainty = np.empty((N, M), dtype=np.float16)
+    views_in_bin = np.empty((N, M), dtype=np.uint8)
     joint = np.zeros((M * K, M * K))
     marginals = np.zeros((M, K))
     agreement = np.zeros(M)
@@ -82,6 +83,7 @@ def _variables(features, labels, M, K, generator, joint_of):
         plain, first, second = views
         bins[part] = plain.argmax(-1)
         certainty[part] = plain.max(-1)
+        views_in_bin[part] = sum((view.argmax(-1) == bins[part]).astype(np.uint8) for view in (first, second))
         marginals += (first + second).sum(0) / 2
         agreement += (first.argmax(-1) == second.argmax(-1)).sum(0)
         if start < joint_of:
@@ -102,6 +104,7 @@ def _variables(features, labels, M, K, generator, joint_of):
         redundant_pairs=sorted(pairs, key=lambda pair: -pair[2])[:200],
         bins=bins,
         certainty=certainty,
+        views_in_bin=views_in_bin,
         agreement=agreement / N,
         agreement_by_chance=(marginals**2).sum(1),
         label_information=telling[0],

@@ -59,6 +59,7 @@ def brute_force(z_a, z_b, z_plain, temperature=0.7):
         "mutual_information": (information + information.T) / 2,
         "bins": p.argmax(axis=2),
         "bins_used": [len(set(column)) for column in p.argmax(axis=2).T],
+        "views_in_bin": sum((p.argmax(axis=2) == view.argmax(axis=2)).astype(int) for view in (p_a, p_b)),
         "agreement": (p_a.argmax(axis=2) == p_b.argmax(axis=2)).mean(axis=0),
         "agreement_by_chance": [
             np.mean([[x == y for x in first] for y in second])
@@ -75,7 +76,7 @@ def test_statistics_are_those_of_the_definitions(dtype, tolerance):
     np.testing.assert_allclose(found.entropies, expected["entropies"], atol=tolerance)
     np.testing.assert_allclose(found.mutual_information, expected["mutual_information"], atol=tolerance)
     np.testing.assert_allclose(found.joint, expected["joint"], atol=1e-7)
-    for name in ("bins", "bins_used", "agreement", "agreement_by_chance"):
+    for name in ("bins", "bins_used", "views_in_bin", "agreement", "agreement_by_chance"):
         np.testing.assert_allclose(getattr(found, name), expected[name], atol=1e-12, err_msg=name)
     assert found.bins.dtype == np.uint8
     assert found.certainty.dtype == np.float16
@@ -85,7 +86,7 @@ def test_statistics_are_those_of_the_definitions(dtype, tolerance):
 def test_batches_make_no_difference(batches):
     views = projections(num=2600)  # more than are collected before they are added up
     found, dense = accumulated(*views, batches), accumulated(*views, 2600)
-    for name in ("marginals", "entropies", "mutual_information", "agreement", "bins", "certainty"):
+    for name in ("marginals", "entropies", "mutual_information", "agreement", "bins", "certainty", "views_in_bin"):
         np.testing.assert_allclose(getattr(found, name), getattr(dense, name), atol=1e-12, err_msg=name)
     np.testing.assert_allclose(found.joint, dense.joint, rtol=1e-6)
     assert found.examples == dense.examples

@@ -50,6 +50,7 @@ const perVariable = (packed, m) => (packed ? array(packed)[m] : null);
 const perBin = (packed, m, k) => (packed ? array(packed)[m * K + k] : null);
 const shared = (m, other) => array(variables.mutualInformation)[m * M + other];
 const binOf = (place, m) => array(variables.imageBins)[place * M + m];
+const viewsInBin = (place, m) => array(variables.viewsInBin)[place * M + m];
 const certaintyOf = (place, m) => array(variables.certainty)[place * M + m] / 255;
 // Of all images of its bin, the share that is surer: 0 for the surest.
 const quantileOf = (place, m) => array(variables.quantile)[place * M + m] / 255;

@@ -73,6 +73,7 @@ function imageBins(place) {
       return el("tr", {},
         el("th", { scope: "row" }, el("a", { href: `#variable=${m}&bin=${k}` }, `variable ${m}, bin ${k}`)),
         el("td", {}, levelBar(certaintyOf(place, m)), percent(certaintyOf(place, m))),
+        el("td", {}, `${viewsInBin(place, m)} of 2`),
         el("td", {}, percent(perVariable(variables.agreement, m))),
         el("td", {}, perBin(variables.counts, m, k).toLocaleString("en")),
         labelled && el("td", {}, purityInWords(m, k) || "–"));
@@ -80,8 +81,8 @@ function imageBins(place) {
   }
   fill();
   const choice = el("select", { onchange: () => { imageOrder = choice.value; fill(); } }, IMAGE_ORDERS.filter(([key]) => key !== "label" || labelled).map(([key, title]) => el("option", { value: key, selected: key === imageOrder }, title)));
-  const headers = ["bin", "how sure", "agreement", "images in the bin", labelled && "class (where more than chance)"].filter(Boolean);
-  return section("Its bins", "The bin of each variable and its probability on the plain image; agreement is how often two random views of an image fall into the same bin, over all images.",
+  const headers = ["bin", "how sure", "random views in it", "agreement", "images in the bin", labelled && "class (where more than chance)"].filter(Boolean);
+  return section("Its bins", "The bin of each variable and its probability on the plain image; how many of this image's two random views fall into it too; agreement is how often two random views of an image fall into the same bin, over all images.",
     el("label", { class: "order" }, "Sort by ", choice),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of the image's bins" }, el("table", { class: "variables" }, el("thead", {}, el("tr", {}, headers.map((title) => el("th", { scope: "col" }, title)))), body)));
 }
