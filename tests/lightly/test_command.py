@@ -231,6 +231,7 @@ def test_a_model_made_in_python_wants_its_networks_again(tmp_path):
         "warmup_epochs",
         "decay_norms_and_biases",
         "check_finite",
+        "chunk_size",
     }
     model = IMSVD.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True, **parts)
     assert model.warmup_epochs == 3
