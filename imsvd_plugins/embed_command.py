@@ -21,13 +21,6 @@ def add_to(commands: Any) -> None:
         "write their features and, for IMSVD, each variable's most probable bin and its probability; for other methods "
         "their projections. Nothing in the checkpoint is run. Images that cannot be read are skipped and named.",
     )
-    embed.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="a checkpoint, or an exported backbone")
-    embed.add_argument(
-        "images",
-        metavar="IMAGES",
-        help="a folder of images, whose sub-folders are their labels; a packed file (FILE.npz or FILE.npz:test); or "
-        "digits (or digits:test)",
-    )
     embed.add_argument(
         "--out", metavar="FILE", type=Path, required=True, help="what to write: .npz, or .parquet for other tools"
     )
@@ -36,7 +29,14 @@ def add_to(commands: Any) -> None:
 
 
 def add_encoder_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a command that passes images through a checkpoint's network."""
+    """Add CHECKPOINT, IMAGES and the options of a command that passes images through a checkpoint's network."""
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="a checkpoint, or an exported backbone")
+    parser.add_argument(
+        "images",
+        metavar="IMAGES",
+        help="a folder of images, whose sub-folders are their labels; a packed file (FILE.npz or FILE.npz:test); or "
+        "digits (or digits:test)",
+    )
     parser.add_argument(
         "--config",
         metavar="FILE",

@@ -18,13 +18,6 @@ def add_to(commands: Any) -> None:
         "IMSVD it shows each variable and each of its bins by the images in it; for every method the representation. "
         "Nothing in the checkpoint is run. Images that cannot be read are skipped and named.",
     )
-    explain.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="a checkpoint, or an exported backbone")
-    explain.add_argument(
-        "images",
-        metavar="IMAGES",
-        help="a folder of images, whose sub-folders are their labels; a packed file (FILE.npz or FILE.npz:test); or "
-        "digits (or digits:test)",
-    )
     explain.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="the report's folder, a new one")
     explain.add_argument("--force", action="store_true", help="replace FOLDER if it holds a report")
     explain.add_argument("--title", default="", help="of the page (default: the method and the images)")
