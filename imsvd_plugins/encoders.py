@@ -57,7 +57,7 @@ def _load(content: dict[str, Any], config: str | None, backbone: str | None, siz
 
         return of_lightly(content, config, backbone, size)
     if backbone is None and (config is not None or host == "mmengine"):
-        from imsvd_plugins.openmmlab.encoder import load_encoder as of_mmpretrain  # noqa: PLC0415
+        from imsvd_plugins.openmmlab.encoder.loading import load_encoder as of_mmpretrain  # noqa: PLC0415
 
         return of_mmpretrain(content, config, size)
     from imsvd_plugins.explain.bare_backbone import load_encoder as bare  # noqa: PLC0415

@@ -22,7 +22,7 @@ from imsvd_plugins import plugins
 
 HERE = Path(__file__).parent
 # It imports nox, which is in the extra dev alone.
-collect_ignore = ["noxfile.py"]
+collect_ignore = ["tools"]
 PATIENCE = 120.0  # seconds after which ranks count as hanging
 
 # One thread a process: two ranks on two cores must not fight for them.

@@ -183,8 +183,8 @@ def test_an_absent_host_is_no_fault() -> None:
 )
 def test_a_hosts_command_gets_everything(command: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     passed: list[Any] = []
-    monkeypatch.setattr("imsvd_plugins.openmmlab.train.main", lambda argv, tool: passed.append((tool, argv)))
-    monkeypatch.setattr("imsvd_plugins.lightly.command.main", lambda argv: passed.append(("lightly", argv)))
+    monkeypatch.setattr("imsvd_plugins.commands.train.main", lambda argv, tool: passed.append((tool, argv)))
+    monkeypatch.setattr("imsvd_plugins.commands.lightly.command.main", lambda argv: passed.append(("lightly", argv)))
     assert cli.main([command, *arguments]) == 0
     assert passed == [(command, arguments)]
 
@@ -212,7 +212,7 @@ def test_demo_gets_its_options(
     arguments: list[str], expected: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[tuple[Any, ...]] = []
-    monkeypatch.setattr("imsvd_plugins.demo.run", lambda *given: called.append(given))
+    monkeypatch.setattr("imsvd_plugins.commands.demo.demo.run", lambda *given: called.append(given))
     assert cli.main(["demo", *arguments]) == 0
     assert called == [expected]
 
@@ -265,6 +265,13 @@ def test_an_import_error_that_is_no_missing_extra_keeps_its_traceback(monkeypatc
     def run(*_: object) -> None:
         raise ImportError("a fault")
 
-    monkeypatch.setattr("imsvd_plugins.demo.run", run)
+    monkeypatch.setattr("imsvd_plugins.commands.demo.demo.run", run)
     with pytest.raises(ImportError, match="a fault"):
         cli.main(["demo"])
+
+
+def test_a_reader_that_stops_reading_is_no_error():
+    script = f"{sys.executable} -u -m imsvd_plugins list | head -n 1"
+    shell = subprocess.run(["bash", "-c", f"set -o pipefail; {script}"], check=False, capture_output=True, text=True)
+    assert shell.stdout.startswith("KIND")
+    assert "Traceback" not in shell.stderr

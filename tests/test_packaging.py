@@ -72,7 +72,7 @@ assert not ABSENT & {name.partition(".")[0] for name, module in sys.modules.item
         ("from imsvd_plugins import plugins; plugins.load('methods', 'lightly_imsvd')", "imsvd_plugins[lightly]"),
         ("from imsvd_plugins.cli import main; sys.exit(main(['train', 'x.py']))", "imsvd_plugins[openmmlab]"),
         ("from imsvd_plugins.cli import main; sys.exit(main(['demo']))", "imsvd_plugins[digits]"),
-        ("from imsvd_plugins.digits import load_digits; load_digits('test')", "imsvd_plugins[digits]"),
+        ("from imsvd_plugins.data.digits import load_digits; load_digits('test')", "imsvd_plugins[digits]"),
     ],
 )
 def test_an_absent_host_is_named_with_its_extra(what, extra):

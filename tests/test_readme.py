@@ -67,7 +67,7 @@ def test_features_example_finds_config_and_checkpoint(tmp_path):
     (tmp_path / checkpoint).parent.mkdir(parents=True)
     prepare = (
         "import imsvd_plugins.openmmlab, mmcv, mmpretrain, torch\n"
-        "from imsvd_plugins.digits import load_digits\n"
+        "from imsvd_plugins.data.digits import load_digits\n"
         f"torch.save({{'state_dict': mmpretrain.get_model('{name}').state_dict()}}, '{checkpoint}')\n"
         "mmcv.imwrite(load_digits('test', 16)[0][0], 'digit.png')\n"
     )

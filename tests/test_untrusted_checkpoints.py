@@ -88,7 +88,7 @@ def test_every_entry_refuses_it_in_a_line(payload, tmp_path):
 
 @pytest.mark.parametrize("payload", CRAFTED["PAYLOADS"])
 def test_the_stand_ins_for_mmengines_classes_make_numbers_and_nothing_else(payload, tmp_path):
-    from imsvd_plugins.openmmlab.safe_globals import STAND_INS, _Dtype
+    from imsvd_plugins.openmmlab.compatibility.safe_globals import STAND_INS, _Dtype
 
     file = CRAFTED["write"](tmp_path / "file.pth", CRAFTED["PAYLOADS"][payload])
     with torch.serialization.safe_globals(STAND_INS):

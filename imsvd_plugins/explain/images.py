@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from imsvd_plugins.digits import NUM_CLASSES, load_digits
-from imsvd_plugins.packed import PackedSplit, packed_splits, read_packed
+from imsvd_plugins.data.digits import NUM_CLASSES, load_digits
+from imsvd_plugins.data.packed import PackedSplit, packed_splits, read_packed
 
 # What holds images by its name, in any case.
 SUFFIXES = frozenset(
@@ -92,8 +92,8 @@ def open_images(text: str) -> Images:
     Args:
         text: A folder, a packed file or the digits. A folder is read with all its sub-folders; where every image lies
             in one of several sub-folders, these are the classes. A packed file
-            (:func:`~imsvd_plugins.packed.read_packed`) is ``FILE.npz`` or, for one of its parts, ``FILE.npz:test``;
-            scikit-learn's digits are ``digits`` or ``digits:test``.
+            (:func:`~imsvd_plugins.data.packed.read_packed`) is ``FILE.npz`` or, for one of its parts,
+            ``FILE.npz:test``; scikit-learn's digits are ``digits`` or ``digits:test``.
 
     Raises:
         ValueError: If there is nothing of this kind, or no image in it.

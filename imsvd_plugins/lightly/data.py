@@ -16,12 +16,12 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision.datasets import CIFAR10, ImageFolder
 from torchvision.transforms import v2 as T
 
-from imsvd_plugins.digits import NUM_CLASSES, load_digits
+from imsvd_plugins.data.digits import NUM_CLASSES, load_digits
 from imsvd_plugins.functional._checks import check_integer
 from imsvd_plugins.lightly.errors import SettingsError
 from imsvd_plugins.lightly.packed import PackedImages
-from imsvd_plugins.lightly.resumable import ResumableLoader
-from imsvd_plugins.seeded_batches import SeededBatchSampler
+from imsvd_plugins.lightly.resume.resumable_loader import ResumableLoader
+from imsvd_plugins.training.seeded_batches import SeededBatchSampler
 
 Transform = Callable[[Any], Any]
 
@@ -81,7 +81,7 @@ class _ImageDataModule(LightningDataModule):
         """Batches ``(views, labels)``, each image once an epoch but for a last small batch.
 
         Views are a function of the seed, the epoch and the place in it: see
-        :class:`~imsvd_plugins.seeded_batches.SeededBatchSampler`.
+        :class:`~imsvd_plugins.training.seeded_batches.SeededBatchSampler`.
         """
         trainer = self.trainer
         sampler: DistributedSampler[Any] = DistributedSampler(

@@ -20,7 +20,7 @@ from imsvd_plugins.export.parts import load_weights, part_of, state_of
 from imsvd_plugins.lightly.backbones import SmallCNN
 from imsvd_plugins.lightly.components import make
 from imsvd_plugins.lightly.data import cifar10_to_tensor, digit_to_tensor, digit_view, folder_to_tensor
-from imsvd_plugins.lightly.resumed_settings import KEY
+from imsvd_plugins.lightly.resume.resumed_settings import KEY
 from imsvd_plugins.losses import HSICLoss
 
 # What the data modules take by default; a checkpoint names its data module.

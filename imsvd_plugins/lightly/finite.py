@@ -7,8 +7,8 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
-from imsvd_plugins.finite import INTERVAL, FiniteWatch
 from imsvd_plugins.functional import HSICTerms, IMSVDTerms
+from imsvd_plugins.training.finite import INTERVAL, FiniteWatch
 
 
 class WatchedModule(LightningModule):

@@ -8,7 +8,6 @@ from lightly.models.utils import deactivate_requires_grad, update_momentum
 from lightly.utils.scheduler import cosine_schedule
 from torch import Tensor, nn
 
-from imsvd_plugins.chunks import in_chunks
 from imsvd_plugins.functional.discretization import check_num_bins
 from imsvd_plugins.functional.multi_crop import largest_views
 from imsvd_plugins.lightly.errors import SettingsError
@@ -16,6 +15,7 @@ from imsvd_plugins.lightly.heads import HSICPredictionHead, HSICProjectionHead, 
 from imsvd_plugins.lightly.self_supervised import Batch, MakeOptimizer, MakeScheduler, SelfSupervisedModule
 from imsvd_plugins.lightly.transforms import HSICTransform, IMSVDTransform
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
+from imsvd_plugins.training.chunks import in_chunks
 
 
 class IMSVD(SelfSupervisedModule):
@@ -41,9 +41,10 @@ class IMSVD(SelfSupervisedModule):
         decay_norms_and_biases: Whether the optimizer's weight decay is theirs too. LARS adapts what decays.
         lr_scheduler: Makes the schedule from the optimizer, a step an epoch; None for warm-up and cosine.
         check_finite: Whether NaN or infinite views, loss or terms stop the training with a
-            :class:`~imsvd_plugins.finite.NonFiniteError`, at most 50 steps later and before a checkpoint is written.
+            :class:`~imsvd_plugins.training.finite.NonFiniteError`, at most 50 steps later and before a
+            checkpoint is written.
         chunk_size: Images that pass the networks at a time; None for the whole batch. The loss is of the whole batch,
-            with its exact gradient, in the memory of a chunk: see :func:`~imsvd_plugins.chunks.in_chunks`.
+            with its exact gradient, in the memory of a chunk: see :func:`~imsvd_plugins.training.chunks.in_chunks`.
 
     Raises:
         ValueError: If the criterion's ``num_bins`` does not divide the projection head's width, or is all of it, which
@@ -135,9 +136,10 @@ class SSLHSIC(SelfSupervisedModule):
         decay_norms_and_biases: Whether the optimizer's weight decay is theirs too. LARS adapts what decays.
         lr_scheduler: Makes the schedule from the optimizer, a step an epoch; None for warm-up and cosine.
         check_finite: Whether NaN or infinite views, loss or terms stop the training with a
-            :class:`~imsvd_plugins.finite.NonFiniteError`, at most 50 steps later and before a checkpoint is written.
+            :class:`~imsvd_plugins.training.finite.NonFiniteError`, at most 50 steps later and before a
+            checkpoint is written.
         chunk_size: Images that pass the networks at a time; None for the whole batch. The loss is of the whole batch,
-            with its exact gradient, in the memory of a chunk: see :func:`~imsvd_plugins.chunks.in_chunks`.
+            with its exact gradient, in the memory of a chunk: see :func:`~imsvd_plugins.training.chunks.in_chunks`.
 
     Raises:
         ValueError: If the widths of the two heads do not fit.

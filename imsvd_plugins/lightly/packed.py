@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 from torch.utils.data import Dataset
 
-from imsvd_plugins.packed import read_packed
+from imsvd_plugins.data.packed import read_packed
 
 
 class PackedImages(Dataset[tuple[Any, int]]):

@@ -14,7 +14,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from imsvd_plugins.lightly.errors import SettingsError
 from imsvd_plugins.losses import IMSVDLoss
-from imsvd_plugins.seeded_batches import SeededBatchSampler
+from imsvd_plugins.training.seeded_batches import SeededBatchSampler
 
 
 def check_batches(trainer: Trainer) -> None:

@@ -17,10 +17,11 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from imsvd_plugins.functional import HSICTerms, IMSVDTerms
 from imsvd_plugins.functional._checks import check_integer
-from imsvd_plugins.lightly import preflight, resumed_settings
+from imsvd_plugins.lightly import preflight
 from imsvd_plugins.lightly.backbones import ResNet
 from imsvd_plugins.lightly.errors import SettingsError
 from imsvd_plugins.lightly.finite import WatchedModule
+from imsvd_plugins.lightly.resume import resumed_settings
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 
 Batch = Sequence[Any]  # views, labels and, from a LightlyDataset, file names

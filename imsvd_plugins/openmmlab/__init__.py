@@ -4,7 +4,7 @@ In a config ``type='imsvd_plugins.IMSVDHead'`` works as it is, and plain ``type=
 ``custom_imports = dict(imports=['imsvd_plugins.openmmlab'])``.
 """
 
-from imsvd_plugins.openmmlab import distributions
+from imsvd_plugins.openmmlab.compatibility import distributions
 
 try:
     import mmpretrain  # noqa: F401
@@ -14,22 +14,22 @@ except ModuleNotFoundError as error:
     raise ImportError(distributions.missing(error.name)) from error
 
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
-from imsvd_plugins.openmmlab import model_index
-from imsvd_plugins.openmmlab.algorithms import IMSVD, SSLHSIC
-from imsvd_plugins.openmmlab.cpu import CPUDistributedDataParallel
-from imsvd_plugins.openmmlab.datasets import Digits
-from imsvd_plugins.openmmlab.explain_hook import ExplainHook
-from imsvd_plugins.openmmlab.heads import HSICHead, IMSVDHead
-from imsvd_plugins.openmmlab.hooks import KNNEvalHook
-from imsvd_plugins.openmmlab.loops import KNNLoop
-from imsvd_plugins.openmmlab.plain_checkpoint import PlainCheckpointHook
-from imsvd_plugins.openmmlab.probe import OnlineProbeHook
-from imsvd_plugins.openmmlab.representation import RepresentationHook
-from imsvd_plugins.openmmlab.resume import ExactResumeHook
-from imsvd_plugins.openmmlab.runner import CheckedRunner
-from imsvd_plugins.openmmlab.schedules import CosineAfterWarmUpLR, WarmUpLR
+from imsvd_plugins.openmmlab.compatibility import model_index
+from imsvd_plugins.openmmlab.compatibility.cpu import CPUDistributedDataParallel
+from imsvd_plugins.openmmlab.data.digits import Digits
+from imsvd_plugins.openmmlab.evaluation.explain_hook import ExplainHook
+from imsvd_plugins.openmmlab.evaluation.knn_hook import KNNEvalHook
+from imsvd_plugins.openmmlab.evaluation.knn_loop import KNNLoop
+from imsvd_plugins.openmmlab.evaluation.probe import OnlineProbeHook
+from imsvd_plugins.openmmlab.evaluation.representation import RepresentationHook
+from imsvd_plugins.openmmlab.methods.algorithms import IMSVD, SSLHSIC
+from imsvd_plugins.openmmlab.methods.heads import HSICHead, IMSVDHead
+from imsvd_plugins.openmmlab.resume.plain_checkpoint import PlainCheckpointHook
+from imsvd_plugins.openmmlab.resume.resume_hook import ExactResumeHook
+from imsvd_plugins.openmmlab.training.runner import CheckedRunner
+from imsvd_plugins.openmmlab.training.schedules import CosineAfterWarmUpLR, WarmUpLR
 from imsvd_plugins.registry import DATASETS, HOOKS, MODEL_WRAPPERS, MODELS, NODES
-from imsvd_plugins.seeded_batches import SeededBatchSampler
+from imsvd_plugins.training.seeded_batches import SeededBatchSampler
 
 __all__ = [
     "IMSVD",

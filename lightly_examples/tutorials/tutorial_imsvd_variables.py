@@ -37,7 +37,7 @@ from PIL import Image
 from torch import nn
 from torch.nn.functional import normalize
 
-from imsvd_plugins.digits import load_digits
+from imsvd_plugins.data.digits import load_digits
 from imsvd_plugins.explain import draw_joint_distribution
 from imsvd_plugins.functional import soft_discretize
 from imsvd_plugins.functional.diagnostics import representation_figures

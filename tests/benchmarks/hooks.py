@@ -16,7 +16,7 @@ with warnings.catch_warnings():
     from mmengine.runner import Runner
 
     from imsvd_plugins.openmmlab import ExactResumeHook, KNNEvalHook, OnlineProbeHook, RepresentationHook
-    from imsvd_plugins.openmmlab.train import resolve_config
+    from imsvd_plugins.openmmlab.shipped_configs import resolve_config
 
 torch.set_num_threads(1)
 spent = dict.fromkeys((ExactResumeHook, KNNEvalHook, OnlineProbeHook, RepresentationHook), 0.0)

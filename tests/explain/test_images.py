@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imsvd_plugins.digits import load_digits
+from imsvd_plugins.data.digits import load_digits
 from imsvd_plugins.explain.images import UnreadableImageError, open_images
 
 

@@ -16,10 +16,10 @@ import yaml
 from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from imsvd_plugins.commands.lightly.command import main
 from imsvd_plugins.encoders import load_encoder
 from imsvd_plugins.lightly import IMSVD, IMSVDLoss, IMSVDProjectionHead
 from imsvd_plugins.lightly.backbones import SmallCNN
-from imsvd_plugins.lightly.command import main
 
 CONFIGS = sorted((Path(__file__).parents[2] / "lightly_examples" / "configs").glob("*.yaml"))
 CLASSES, BATCH = 10, 4

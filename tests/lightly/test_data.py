@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms import v2 as T
 
-from imsvd_plugins.digits import load_digits
+from imsvd_plugins.data.digits import load_digits
 from imsvd_plugins.lightly import IMSVDTransform
 from imsvd_plugins.lightly.backbones import ResNet, SmallCNN, TimmBackbone
 from imsvd_plugins.lightly.data import CIFAR10DataModule, DigitsDataModule, ImageFolderDataModule

@@ -2,10 +2,10 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
+from imsvd_plugins.commands.demo.lightly import pretrain
 from imsvd_plugins.encoders import load_encoder
 from imsvd_plugins.explain.embed import embed
 from imsvd_plugins.explain.images import open_images
-from imsvd_plugins.lightly.demo import pretrain
 
 TERMS = {
     "imsvd": {"loss", "diagonal", "off_diagonal", "invariance"},

@@ -106,7 +106,7 @@ def test_the_yaml_file_tells_what_the_checkpoint_does_not(saved, tmp_path, monke
     [
         "os.system",
         "subprocess.Popen",
-        "imsvd_plugins.lightly.command._CommandLine",
+        "imsvd_plugins.commands.lightly.command._CommandLine",
         "torch.nn.Module.to",
         "torchvision.models.resnet18",
         "torch.nn.modules.module.Any",

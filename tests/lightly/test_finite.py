@@ -14,9 +14,9 @@ from torch._dynamo.eval_frame import _debug_get_cache_entry_list
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from imsvd_plugins import cli
-from imsvd_plugins.finite import NonFiniteError
 from imsvd_plugins.functional import IMSVDTerms
 from imsvd_plugins.lightly import IMSVD
+from imsvd_plugins.training.finite import NonFiniteError
 
 pytestmark = [
     # LightningCLI uses what jsonargparse is giving up.

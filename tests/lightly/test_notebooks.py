@@ -11,14 +11,14 @@ pytest.importorskip("jupytext")
 nbformat = pytest.importorskip("nbformat")
 
 TESTS = Path(__file__).parents[1]
-NOTEBOOKS = runpy.run_path(str(TESTS / "notebooks.py"))
+NOTEBOOKS = runpy.run_path(str(TESTS / "tools" / "notebooks.py"))
 METHODS = pytest.mark.parametrize("method", ["imsvd", "ssl_hsic"])
 EPOCHS = 2
 BETWEEN_CELLS = "\n# ---- next cell ----\n"
 
 
 def test_in_step_with_the_scripts():
-    assert NOTEBOOKS["out_of_step"]() == [], "run: python tests/notebooks.py --write"
+    assert NOTEBOOKS["out_of_step"]() == [], "run: python tests/tools/notebooks.py --write"
 
 
 def test_what_is_out_of_step_is_found(tmp_path):

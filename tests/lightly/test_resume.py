@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, RandomSampler
 
 from imsvd_plugins.lightly import IMSVD, IMSVDLoss, IMSVDProjectionHead
 from imsvd_plugins.lightly.data import DigitsDataModule
-from imsvd_plugins.lightly.resumable import ResumableLoader
+from imsvd_plugins.lightly.resume.resumable_loader import ResumableLoader
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 BATCH, EPOCHS = 300, 3  # four batches an epoch

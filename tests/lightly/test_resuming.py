@@ -9,8 +9,8 @@ from pytorch_lightning import Callback
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, OneCycleLR, SequentialLR
 from torch.utils.data import DataLoader
 
-from imsvd_plugins.lightly import resumed_settings
 from imsvd_plugins.lightly.errors import SettingsError
+from imsvd_plugins.lightly.resume import resumed_settings
 
 BOTH = pytest.mark.parametrize("method", ["imsvd", "ssl_hsic"])
 SAID = "Resumed with other settings than the checkpoint's, which count from now on: "

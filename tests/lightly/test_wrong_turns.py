@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from imsvd_plugins.lightly.command import main
+from imsvd_plugins.commands.lightly.command import main
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),

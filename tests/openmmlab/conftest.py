@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
-from imsvd_plugins.openmmlab.train import resolve_config
+from imsvd_plugins.openmmlab.shipped_configs import resolve_config
 
 _numbers = count()
 

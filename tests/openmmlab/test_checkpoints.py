@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from imsvd_plugins.openmmlab.safe_globals import STAND_INS
+from imsvd_plugins.openmmlab.compatibility.safe_globals import STAND_INS
 
 HSIC = "ssl-hsic_resnet14-w24_1xb256-coslr-60e_digits"
 IMSVD = "imsvd_resnet14-w24_1xb256-coslr-60e_digits"

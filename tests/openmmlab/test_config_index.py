@@ -10,10 +10,10 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 
 import imsvd_plugins
-from imsvd_plugins.openmmlab.train import shipped_configs
+from imsvd_plugins.openmmlab.shipped_configs import shipped_configs
 
 MIM = Path(imsvd_plugins.__file__).parent / ".mim"
-TABLE = runpy.run_path(str(Path(__file__).parent.parent / "config_table.py"))
+TABLE = runpy.run_path(str(Path(__file__).parent.parent / "tools" / "config_table.py"))
 
 
 @pytest.fixture(autouse=True)
@@ -57,4 +57,4 @@ def test_the_index_of_mim_lists_every_config_that_exists():
 
 def test_the_table_of_configs_is_current():
     text = TABLE["README"].read_text()
-    assert TABLE["replaced"](text) == text, "run: python tests/config_table.py --write"
+    assert TABLE["replaced"](text) == text, "run: python tests/tools/config_table.py --write"

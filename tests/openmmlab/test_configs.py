@@ -19,11 +19,11 @@ from mmpretrain.datasets import CIFAR10
 from mmpretrain.registry import DATASETS, HOOKS, METRICS, MODELS
 
 import imsvd_plugins
-from imsvd_plugins.openmmlab.train import resolve_config, shipped_configs
+from imsvd_plugins.openmmlab.shipped_configs import resolve_config, shipped_configs
 
 TESTS = Path(__file__).parent.parent
 MIM = Path(imsvd_plugins.__file__).parent / ".mim"
-TABLE = runpy.run_path(str(TESTS / "config_table.py"))
+TABLE = runpy.run_path(str(TESTS / "tools" / "config_table.py"))
 KINDS = {path.stem: TABLE["kind"](path) for path in TABLE["shipped"]()}
 DENSE = [name for name, kind in KINDS.items() if kind == "dense"]
 KNN = [name for name, kind in KINDS.items() if kind == "kNN"]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from imsvd_plugins.digits import load_digits
+from imsvd_plugins.data.digits import load_digits
 from imsvd_plugins.openmmlab import Digits
 
 

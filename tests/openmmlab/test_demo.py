@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from imsvd_plugins.commands.demo.openmmlab import pretrain
 from imsvd_plugins.encoders import load_encoder
 from imsvd_plugins.explain.embed import embed
 from imsvd_plugins.explain.images import open_images
-from imsvd_plugins.openmmlab.demo import pretrain
 
 TERMS = {
     "imsvd": {"loss", "diagonal", "off_diagonal", "invariance"},
@@ -20,7 +20,9 @@ def ignore(done, total, loss):
 
 @pytest.mark.parametrize("method", TERMS)
 def test_it_logs_every_term(method, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("imsvd_plugins.openmmlab.representation.signs_of_collapse", lambda metrics: ["a sign"])
+    monkeypatch.setattr(
+        "imsvd_plugins.openmmlab.evaluation.representation.signs_of_collapse", lambda metrics: ["a sign"]
+    )
     seen = []
     # An older run's checkpoint, which a new run must not take for its own.
     older = tmp_path / "epoch_60.pth"

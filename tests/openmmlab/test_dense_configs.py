@@ -1,4 +1,4 @@
-"""The configs for mmdet and mmseg, where these are installed, as in the environment of `tests/dense_configs.sh`."""
+"""The configs for mmdet and mmseg, where these are installed: `tests/tools/dense_configs.sh` makes an environment."""
 
 import importlib
 import runpy
@@ -14,9 +14,9 @@ from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData, PixelData
 
-from imsvd_plugins.openmmlab.train import resolve_config
+from imsvd_plugins.openmmlab.shipped_configs import resolve_config
 
-TABLE = runpy.run_path(str(Path(__file__).parent.parent / "config_table.py"))
+TABLE = runpy.run_path(str(Path(__file__).parent.parent / "tools" / "config_table.py"))
 HOSTS = {path.stem: TABLE["host"](path) for path in TABLE["shipped"]() if TABLE["host"](path)}
 SIDE = 64
 # What the hosts' own code warns of.

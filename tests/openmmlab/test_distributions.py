@@ -32,7 +32,7 @@ def import_with(sites, before=""):
 @pytest.fixture(scope="module")
 def own():
     """The distribution of mmcv in this environment."""
-    from imsvd_plugins.openmmlab.distributions import _installed
+    from imsvd_plugins.openmmlab.compatibility.distributions import _installed
 
     ((name, number),) = _installed("mmcv").items()
     return f"{name} {number}", name
@@ -72,7 +72,7 @@ def test_without_any_mmcv_both_cures_are_named():
     ids=["mmcv is there", "no mmcv", "a fork is there", "a Python without numpy 1"],
 )
 def test_what_installs_mmpretrain_depends_on_mmcv(monkeypatch, mmcv, python, extras):
-    from imsvd_plugins.openmmlab import distributions
+    from imsvd_plugins.openmmlab.compatibility import distributions
 
     def version(name):
         if name == mmcv:

@@ -10,9 +10,9 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from imsvd_plugins.encoders import load_encoder
+from imsvd_plugins.openmmlab.encoder.untrusted_config import checked
 from imsvd_plugins.openmmlab.errors import ConfigError
-from imsvd_plugins.openmmlab.train import resolve_config
-from imsvd_plugins.openmmlab.untrusted_config import checked
+from imsvd_plugins.openmmlab.shipped_configs import resolve_config
 from imsvd_plugins.registry import MODELS, NODES
 
 NARROW = {"model.neck.hid_channels": 16, "model.neck.out_channels": 160}

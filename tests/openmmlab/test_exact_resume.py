@@ -245,7 +245,7 @@ class TestAnotherLength:
     def test_a_schedule_by_validations_is_no_other_for_what_they_were(self, end, count):
         from mmengine.optim import LinearLR, ReduceOnPlateauLR
 
-        from imsvd_plugins.openmmlab.resume_schedule import follow_config
+        from imsvd_plugins.openmmlab.resume.schedule import follow_config
 
         def schedulers(end):
             optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
@@ -265,7 +265,7 @@ class TestAnotherLength:
 
 @pytest.mark.parametrize("load_from", [False, True])
 def test_without_a_whole_checkpoint_the_command_stops_in_one_line(config, tmp_path, load_from):
-    from imsvd_plugins.openmmlab.train import main
+    from imsvd_plugins.commands.train import main
 
     path = tmp_path / "epoch_1.pth"
     path.write_bytes(b"PK")
@@ -328,7 +328,7 @@ def states_of_rank(rank):
     with warnings.catch_warnings():
         # What the host warns of at import.
         warnings.simplefilter("ignore")
-        from imsvd_plugins.openmmlab.resume import ExactResumeHook
+        from imsvd_plugins.openmmlab.resume.resume_hook import ExactResumeHook
 
     def draw():
         return random.random(), np.random.rand(), torch.rand(()).item()  # noqa: NPY002
@@ -375,7 +375,7 @@ def refused_on_a_rank(rank, folder):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from imsvd_plugins.openmmlab.errors import CheckpointError
-        from imsvd_plugins.openmmlab.resume import ExactResumeHook
+        from imsvd_plugins.openmmlab.resume.resume_hook import ExactResumeHook
 
     runner = SimpleNamespace(_resume=True, _load_from=f"{folder}/nowhere.pth")
     with pytest.raises(CheckpointError) as error:

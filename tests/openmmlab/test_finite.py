@@ -14,8 +14,8 @@ from mmpretrain.registry import MODELS
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from imsvd_plugins import cli
-from imsvd_plugins.finite import NonFiniteError
-from imsvd_plugins.openmmlab.train import resolve_config
+from imsvd_plugins.openmmlab.shipped_configs import resolve_config
+from imsvd_plugins.training.finite import NonFiniteError
 
 IMSVD = "imsvd_resnet14-w24_1xb256-coslr-60e_digits"
 HSIC = "ssl-hsic_resnet14-w24_1xb256-coslr-60e_digits"

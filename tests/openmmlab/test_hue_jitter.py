@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 from mmpretrain.datasets.transforms import ColorJitter
 
-from imsvd_plugins.openmmlab.hue_jitter import check_hue_jitter
+from imsvd_plugins.openmmlab.compatibility.hue_jitter import check_hue_jitter
 
 
 def config(kind="ColorJitter", **settings):

@@ -9,8 +9,8 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmpretrain import FeatureExtractor, ImageClassificationInferencer
 
-from imsvd_plugins.digits import load_digits
-from imsvd_plugins.openmmlab.train import resolve_config
+from imsvd_plugins.data.digits import load_digits
+from imsvd_plugins.openmmlab.shipped_configs import resolve_config
 
 PRETRAINING = "imsvd_resnet14-w24_1xb256-coslr-60e_digits"
 PROBE = "resnet14-w24_1xb256-linear-coslr-30e_digits"

@@ -9,10 +9,10 @@ import torch
 from mmengine.config import ConfigDict
 from sklearn.neighbors import KNeighborsClassifier
 
-from imsvd_plugins.digits import load_digits
+from imsvd_plugins.data.digits import load_digits
 from imsvd_plugins.openmmlab import KNNEvalHook
-from imsvd_plugins.openmmlab import knn as knn_module
-from imsvd_plugins.openmmlab.knn import knn_accuracy
+from imsvd_plugins.openmmlab.evaluation.knn import knn_accuracy
+from imsvd_plugins.openmmlab.evaluation.mode import knn as knn_module
 
 CONFIG = "imsvd_resnet14-w24_1xb256-coslr-60e_digits"
 

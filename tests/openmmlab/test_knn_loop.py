@@ -14,8 +14,9 @@ from mmengine.runner import Runner
 from sklearn.neighbors import KNeighborsClassifier
 
 import imsvd_plugins
-from imsvd_plugins.digits import load_digits
-from imsvd_plugins.openmmlab import KNNLoop, train
+from imsvd_plugins.commands import train
+from imsvd_plugins.data.digits import load_digits
+from imsvd_plugins.openmmlab import KNNLoop, shipped_configs
 
 PRETRAINING = "imsvd_resnet14-w24_1xb256-coslr-60e_digits"
 EVALUATION = "resnet14-w24_1xb256-knn_digits"
@@ -38,7 +39,7 @@ def pretrained(folder, small, run):
     """A checkpoint, and what KNNEvalHook found before it was written."""
     if not (folder / "found").exists():
         cfg = small(PRETRAINING)
-        evaluation = Config.fromfile(train.resolve_config(EVALUATION))
+        evaluation = Config.fromfile(shipped_configs.resolve_config(EVALUATION))
         loaders = {
             "train_dataloader": evaluation.test_cfg.train_dataloader,
             "test_dataloader": evaluation.test_dataloader,
@@ -53,7 +54,7 @@ def pretrained(folder, small, run):
 
 
 def evaluation(checkpoint, tmp_path, **options):
-    cfg = Config.fromfile(train.resolve_config(EVALUATION))
+    cfg = Config.fromfile(shipped_configs.resolve_config(EVALUATION))
     pairs = dict(option.split("=") for option in (*NARROW, *SUBSETS))
     cfg.merge_from_dict({key: int(value) for key, value in pairs.items()})
     cfg.merge_from_dict({"load_from": str(checkpoint), "work_dir": str(tmp_path), **options})
@@ -65,7 +66,7 @@ def by_scikit_learn(checkpoint, k):
     """From the weights to the accuracy without a loader, a registry or a line of the loop."""
     from mmpretrain.models.backbones import ResNet_CIFAR
 
-    options = Config.fromfile(train.resolve_config(EVALUATION)).model.backbone
+    options = Config.fromfile(shipped_configs.resolve_config(EVALUATION)).model.backbone
     backbone = ResNet_CIFAR(**{key: value for key, value in options.items() if key != "type"} | {"base_channels": 8})
     state = torch.load(checkpoint, weights_only=False)["state_dict"]
     prefix = "backbone."

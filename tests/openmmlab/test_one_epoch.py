@@ -15,9 +15,10 @@ import pytest
 import torch
 from mmpretrain.datasets import CIFAR10
 
-from imsvd_plugins.openmmlab import train
+from imsvd_plugins.commands import train
+from imsvd_plugins.openmmlab import shipped_configs
 
-TABLE = runpy.run_path(str(Path(__file__).parent.parent / "config_table.py"))
+TABLE = runpy.run_path(str(Path(__file__).parent.parent / "tools" / "config_table.py"))
 KINDS = {path.stem: TABLE["kind"](path) for path in TABLE["shipped"]()}
 TRAINED = [name for name, kind in KINDS.items() if kind in ("pretraining", "evaluation")]
 # Both methods, all kinds of networks and layouts, and each way to evaluate by training.
@@ -86,7 +87,9 @@ def check(name, work_dir):
     lines = [json.loads(line) for line in next(work_dir.rglob("scalars.json")).read_text().splitlines()]
     scalars = {key: value for line in lines for key, value in line.items()}
     assert math.isfinite(scalars["loss"])
-    hooks = {hook.get("type") for hook in train.Config.fromfile(train.resolve_config(name)).get("custom_hooks", [])}
+    hooks = {
+        hook.get("type") for hook in train.Config.fromfile(shipped_configs.resolve_config(name)).get("custom_hooks", [])
+    }
     if "KNNEvalHook" in hooks:
         assert 0 <= scalars["knn_top1"] <= 100
     if KINDS[name] == "evaluation":

@@ -52,7 +52,7 @@ def test_the_accuracy_is_that_of_an_epochs_views(small, run, monkeypatch):
     """Of both views of each image of both batches, before the probe learns from them."""
     seen = []
     monkeypatch.setattr(
-        "imsvd_plugins.openmmlab.probe.cross_entropy",
+        "imsvd_plugins.openmmlab.evaluation.probe.cross_entropy",
         lambda logits, labels, original=torch.nn.functional.cross_entropy: (
             seen.append((logits.argmax(dim=1) == labels).tolist()) or original(logits, labels)
         ),

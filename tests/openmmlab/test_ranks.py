@@ -22,14 +22,14 @@ def knn_of_rank(rank, banks, world_size):
     with warnings.catch_warnings():
         # What the host warns of at import.
         warnings.simplefilter("ignore")
-        from imsvd_plugins.openmmlab.knn import knn_accuracy
+        from imsvd_plugins.openmmlab.evaluation.knn import knn_accuracy
 
     return [knn_accuracy(*(part[rank::world_size] for part in sets(bank)))[20] for bank in banks]
 
 
 @pytest.fixture
 def knn_of_one_process():
-    from imsvd_plugins.openmmlab.knn import knn_accuracy
+    from imsvd_plugins.openmmlab.evaluation.knn import knn_accuracy
 
     return knn_accuracy
 

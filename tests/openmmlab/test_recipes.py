@@ -10,7 +10,7 @@ from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from mmpretrain.registry import HOOKS, MODELS
 from torch import nn
 
-from imsvd_plugins.openmmlab.train import resolve_config
+from imsvd_plugins.openmmlab.shipped_configs import resolve_config
 
 IMSVD = "imsvd_resnet50_8xb256-coslr-100e_in1k"
 IMSVD_NODES = "imsvd_resnet50_32xb64-coslr-100e_in1k"

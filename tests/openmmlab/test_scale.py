@@ -8,7 +8,8 @@ from mmengine.optim import OptimWrapper
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from imsvd_plugins.openmmlab import train
+from imsvd_plugins.commands import train
+from imsvd_plugins.openmmlab import shipped_configs
 
 IMSVD = "imsvd_resnet14-w24_1xb256-coslr-60e_digits"
 
@@ -56,4 +57,4 @@ def test_slurm_arguments_reach_mmpretrains_tool_as_they_are(monkeypatch):
     monkeypatch.setattr(train, "_run_tool", lambda tool, argv: seen.append((tool, argv)))
     options = ["--launcher", "slurm", "--work-dir", "here", "--cfg-options", "env_cfg.dist_cfg.port=29501"]
     train.main([IMSVD, *options])
-    assert seen == [("train", [str(train.resolve_config(IMSVD)), *options])]
+    assert seen == [("train", [str(shipped_configs.resolve_config(IMSVD)), *options])]

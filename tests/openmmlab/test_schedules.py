@@ -8,7 +8,7 @@ from mmengine.optim import CosineAnnealingLR, LinearLR
 from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from torch import nn
 
-from imsvd_plugins.openmmlab.train import resolve_config
+from imsvd_plugins.openmmlab.shipped_configs import resolve_config
 
 PEAK = 2.0
 START = 1e-4

@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from imsvd_plugins.openmmlab.train import resolve_config, shipped_configs
+from imsvd_plugins.openmmlab.shipped_configs import resolve_config, shipped_configs
 
 PRETRAINING = [name for name, path in shipped_configs().items() if path.parent.name in ("imsvd", "ssl_hsic")]
 DIGITS = "imsvd_resnet14-w24_1xb256-coslr-60e_digits"

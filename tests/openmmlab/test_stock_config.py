@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
-from imsvd_plugins.openmmlab.hue_jitter import check_hue_jitter
+from imsvd_plugins.openmmlab.compatibility.hue_jitter import check_hue_jitter
 
 TOOLS = Path(mmpretrain.__file__).parent / ".mim"
 CONFIGS = TOOLS / "configs"

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from imsvd_plugins.openmmlab import train
+from imsvd_plugins.commands import train
+from imsvd_plugins.openmmlab import shipped_configs
 
 IMSVD = "imsvd_resnet14-w24_1xb256-coslr-60e_digits"
 TINY = [
@@ -38,14 +39,14 @@ def tool(monkeypatch):
 class TestConfigNames:
     @pytest.mark.parametrize("name", [IMSVD, f"{IMSVD}.py", f"imsvd/{IMSVD}", f"imsvd/{IMSVD}.py"])
     def test_a_shipped_config_is_found_by_name(self, name):
-        path = train.resolve_config(name)
+        path = shipped_configs.resolve_config(name)
         assert path.is_file()
         assert path.name == f"{IMSVD}.py"
 
     def test_a_path_is_taken_as_it_is(self, tmp_path):
         path = tmp_path / "mine.py"
         path.touch()
-        assert train.resolve_config(str(path)) == path
+        assert shipped_configs.resolve_config(str(path)) == path
 
     def test_a_wrong_name_shows_close_ones_and_all_that_there_are(self, capsys):
         with pytest.raises(SystemExit) as error:
@@ -53,13 +54,13 @@ class TestConfigNames:
         # Python prints the message after the list.
         assert f"Did you mean {IMSVD}" in str(error.value)
         listed = capsys.readouterr().err
-        assert all(name in listed for name in train.shipped_configs())
+        assert all(name in listed for name in shipped_configs.shipped_configs())
         assert "_base_" not in listed
 
     def test_names_are_unique(self):
         root = Path(train.imsvd_plugins.__file__).parent / ".mim" / "configs"
         files = [path for path in root.rglob("*.py") if "_base_" not in path.parts]
-        assert len(train.shipped_configs()) == len(files)
+        assert len(shipped_configs.shipped_configs()) == len(files)
 
 
 class TestHandingOn:
@@ -68,18 +69,25 @@ class TestHandingOn:
         train.main([IMSVD, "--work-dir", "here", "--resume", "--cfg-options", "a=1"])
         [(path, argv)] = tool
         assert path.parts[-4:] == ("mmpretrain", ".mim", "tools", "train.py")
-        assert argv == [str(train.resolve_config(IMSVD)), "--work-dir", "here", "--resume", "--cfg-options", "a=1"]
+        assert argv == [
+            str(shipped_configs.resolve_config(IMSVD)),
+            "--work-dir",
+            "here",
+            "--resume",
+            "--cfg-options",
+            "a=1",
+        ]
         assert sys.argv == before
 
     def test_the_test_tool_gets_the_checkpoint_too(self, tool):
         train.main([IMSVD, "epoch_1.pth", "--out", "here"], tool="test")
         [(path, argv)] = tool
         assert path.parts[-4:] == ("mmpretrain", ".mim", "tools", "test.py")
-        assert argv == [str(train.resolve_config(IMSVD)), "epoch_1.pth", "--out", "here"]
+        assert argv == [str(shipped_configs.resolve_config(IMSVD)), "epoch_1.pth", "--out", "here"]
 
     def test_a_launchers_own_option_may_stand_in_front(self, tool):
         train.main(["--local-rank=0", IMSVD])
-        assert tool[0][1] == ["--local-rank=0", str(train.resolve_config(IMSVD))]
+        assert tool[0][1] == ["--local-rank=0", str(shipped_configs.resolve_config(IMSVD))]
 
     @pytest.mark.parametrize("argv", [["--work-dir", "x", IMSVD], ["--resume"]])
     def test_options_before_the_config_are_refused(self, tool, argv):
@@ -106,7 +114,7 @@ class TestHandingOn:
 
 def config_file(folder, lines=""):
     path = folder / "tiny.py"
-    path.write_text(f"_base_ = {str(train.resolve_config(IMSVD).resolve())!r}\n{lines}\n")
+    path.write_text(f"_base_ = {str(shipped_configs.resolve_config(IMSVD).resolve())!r}\n{lines}\n")
     return path
 
 

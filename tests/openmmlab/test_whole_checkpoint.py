@@ -10,7 +10,7 @@ from mmengine.logging import HistoryBuffer
 
 from imsvd_plugins._weights_only import weights_only
 from imsvd_plugins.openmmlab.errors import CheckpointError
-from imsvd_plugins.openmmlab.whole_checkpoint import is_whole, resume_from_whole
+from imsvd_plugins.openmmlab.resume.whole_checkpoint import is_whole, resume_from_whole
 
 
 @pytest.fixture

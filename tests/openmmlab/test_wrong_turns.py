@@ -15,9 +15,10 @@ from mmengine.logging import MMLogger
 from mmpretrain.models.necks import LinearNeck, NonLinearNeck
 from PIL import Image
 
-from imsvd_plugins.openmmlab import CheckedRunner, train
+from imsvd_plugins.commands import train
+from imsvd_plugins.openmmlab import CheckedRunner, shipped_configs
 from imsvd_plugins.openmmlab.errors import ConfigValueError
-from imsvd_plugins.openmmlab.preflight import check_model
+from imsvd_plugins.openmmlab.training.preflight import check_model
 from imsvd_plugins.registry import MODELS
 
 IMSVD = "imsvd_resnet14-w24_1xb256-coslr-60e_digits"
@@ -391,7 +392,7 @@ def test_mmpretrains_own_tool_stops_too(main):
         train._run_tool(
             "train",
             [
-                str(train.resolve_config(IMSVD)),
+                str(shipped_configs.resolve_config(IMSVD)),
                 "--work-dir",
                 "work",
                 "--cfg-options",

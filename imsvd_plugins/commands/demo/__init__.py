@@ -1,0 +1,1 @@
+"""``imsvd-plugins demo``: what it shows, and its half in each host."""

@@ -1,0 +1,184 @@
+"""``imsvd-plugins lightly fit --config FILE``: Lightning's own command line, for methods of Lightly's form."""
+
+import os
+import sys
+import traceback
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning import LightningDataModule, LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from imsvd_plugins.commands.lightly.given_settings import given_settings
+from imsvd_plugins.commands.lightly.setting_faults import find_fault
+
+_PROG = "imsvd-plugins lightly"
+_ROOTS = {"trainer": Trainer, "model": LightningModule, "data": LightningDataModule, "checkpoint": ModelCheckpoint}
+_OTHERS = {"seed_everything": bool | int, "ckpt_path": str | None, "weights_only": bool | None, "verbose": bool}
+_LINKED = {"batch_size_per_device", "num_classes"}  # which the model gets from the data
+
+
+def main(argv: list[str]) -> None:
+    """Run LightningCLI in this process; what lies in the working folder can be named by ``class_path``.
+
+    Args:
+        argv: A subcommand of LightningCLI's and its options.
+
+    Raises:
+        SystemExit: If a setting is wrong (status 2, after one line that says which), help was asked for (status 0), or
+            the system ended the training (status 143).
+        KeyboardInterrupt: After Ctrl-C.
+    """
+    if (folder := os.getcwd()) not in sys.path:
+        sys.path.append(folder)  # as python has it for a script
+    try:
+        _run(argv)
+    except MisconfigurationException as error:  # Lightning's class of mistakes in the settings, and ours.
+        _refuse(error)
+    except SIGTERMException as error:  # It has no status of its own, and would look like a finished training.
+        raise SystemExit(143) from error
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None
+        raise
+
+
+def _refuse(reason: object) -> NoReturn:
+    print(f"{_PROG}: error: {str(reason).strip()}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _run(argv: list[str]) -> None:
+    with warnings.catch_warnings():
+        # It is meant: the launcher of several processes starts them with this process' own sys.argv.
+        warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended to run from within Python")
+        _CommandLine(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            # The model's own init_args say how its parameters are grouped.
+            auto_configure_optimizers=False,
+            # A resumed run writes to the folder that it comes from.
+            save_config_kwargs={"overwrite": True},
+            parser_class=_Parser,
+            parser_kwargs={"prog": _PROG},
+            args=argv,
+        )
+
+
+class _WrongSettingsError(Exception):
+    """What the parser refuses."""
+
+
+class _Parser(LightningArgumentParser):
+    """Raises what it refuses, without the 250 lines of all options in front."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if self.exit_on_error:
+            raise _WrongSettingsError(message) from ex
+        super().error(message, ex)
+
+
+class _CommandLine(LightningCLI):
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """What the methods and the data modules have steps and loaders for."""
+        return {name: LightningCLI.subcommands()[name] for name in ("fit", "validate")}
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Name in one line the setting that is refused, or that would be ignored."""
+        assert isinstance(args, list)
+        try:
+            super().parse_arguments(parser, args)
+        except _WrongSettingsError as error:
+            _refuse(_fault(args) or error)
+        model = given_settings(args).get("model")
+        arguments = {**model, **(model.get("init_args") or {})} if isinstance(model, dict) else {}
+        if "num_classes" in arguments:
+            _refuse("model.init_args.num_classes would be ignored: it is the data module's num_classes")
+        data = self.config[self.config.subcommand].data
+        own = arguments.get("batch_size_per_device")
+        if own is not None and own != (data.get("init_args") or {}).get("batch_size_per_device"):
+            _refuse(
+                f"model.init_args.batch_size_per_device: {own} would be ignored, because it is the data module's: set "
+                "data.init_args.batch_size_per_device"
+            )
+
+    def _parse_ckpt_path(self) -> None:
+        """A resumed training has the settings that it is given; Lightning would take some of the checkpoint's."""
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse a checkpoint that is not there, before anything is built."""
+        config = self.config[self.subcommand]
+        folder, checkpoint = Path(config.checkpoint.dirpath), config.ckpt_path
+        if checkpoint in ("last", "best") and config.trainer.enable_checkpointing is False:
+            _refuse(f"--ckpt_path {checkpoint}: without trainer.enable_checkpointing give the checkpoint's file")
+        if checkpoint == "best":
+            files = ", ".join(str(file) for file in sorted(folder.glob("*.ckpt"))) or f"there are none in {folder}"
+            _refuse(f"--ckpt_path best: only the process that trained knows which is best; give the file ({files})")
+        if checkpoint == "last":
+            # Without one a training starts anew; Lightning would also validate random weights.
+            if self.subcommand == "validate" and not any(folder.glob("last*.ckpt")):
+                _refuse(f"--ckpt_path last: there is no last checkpoint in {folder.absolute()}")
+        elif checkpoint and checkpoint != "hpc" and ":" not in checkpoint:
+            if not Path(checkpoint).exists():
+                _refuse(f"--ckpt_path {checkpoint}: there is no such file")
+            if Path(checkpoint).is_file() and not zipfile.is_zipfile(checkpoint):
+                _refuse(f"--ckpt_path {checkpoint}: that is no checkpoint, or not a whole one")
+
+    def instantiate_classes(self) -> None:
+        """Say in a line what value a component refuses, instead of how deep in the config it is."""
+        try:
+            super().instantiate_classes()
+        except (ImportError, OSError, TypeError, ValueError) as error:
+            cause: BaseException = error
+            while _raised_in(cause).startswith("jsonargparse") and (inner := cause.__cause__ or cause.__context__):
+                cause = inner
+            if isinstance(cause, (ImportError, OSError, ValueError)):
+                _refuse(cause)
+            raise cause from None
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Leave this command's checkpoints out if none are wanted; Lightning would refuse the two together."""
+        if self.config[self.subcommand].trainer.enable_checkpointing is False:
+            self._parser(self.subcommand).callback_keys.remove("checkpoint")
+        return super().instantiate_trainer(**kwargs)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """What model and data must agree on is said once, by the data; a run's checkpoints have one place.
+
+        So ``--ckpt_path last`` goes on where an earlier run with the same ``trainer.default_root_dir`` ended.
+        """
+        parser.link_arguments("data.init_args.batch_size_per_device", "model.init_args.batch_size_per_device")
+        parser.link_arguments("data.num_classes", "model.init_args.num_classes", apply_on="instantiate")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        # By themselves checkpoints wait for a validation, and what was trained after the last one would be lost.
+        parser.set_defaults({"checkpoint.save_last": True, "checkpoint.save_on_train_epoch_end": True})
+        parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath", compute_fn=_checkpoint_folder)
+
+
+def _fault(argv: list[str]) -> str | None:
+    """What the parser has refused, if it is one of the settings."""
+    if argv and argv[0][0] != "-" and argv[0] not in _CommandLine.subcommands():
+        return f"{argv[0]}: there is no such subcommand, but {' and '.join(_CommandLine.subcommands())}"
+    settings = given_settings(argv)
+    checkpoint = settings.get("checkpoint")
+    if isinstance(checkpoint, dict) and "dirpath" in checkpoint:
+        return "checkpoint.dirpath: checkpoints are in the folder checkpoints of trainer.default_root_dir; set that"
+    return find_fault(settings, _ROOTS, _OTHERS, _LINKED)
+
+
+def _raised_in(error: BaseException) -> str:
+    """The name of the module that raised it."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals["__name__"])
+
+
+def _checkpoint_folder(default_root_dir: str | os.PathLike[str] | None) -> str:
+    return os.path.join(default_root_dir or os.getcwd(), "checkpoints")

@@ -1,0 +1,1 @@
+"""Images that both hosts and the reports read."""

@@ -1,0 +1,1 @@
+"""Data sets in the form of mmpretrain's."""

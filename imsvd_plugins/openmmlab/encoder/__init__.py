@@ -1,0 +1,1 @@
+"""From a checkpoint of mmengine's, which is not trusted, to an encoder."""

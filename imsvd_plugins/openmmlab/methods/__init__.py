@@ -1,0 +1,1 @@
+"""Algorithms, heads, and how they are built from a config."""

@@ -1,0 +1,1 @@
+"""Exact resume of mmengine's trainings, from checkpoints that are whole."""

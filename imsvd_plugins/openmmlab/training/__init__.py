@@ -1,0 +1,1 @@
+"""What a training checks before it begins, and its schedules."""

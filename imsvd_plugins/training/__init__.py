@@ -1,0 +1,1 @@
+"""What trainings in both hosts share."""
