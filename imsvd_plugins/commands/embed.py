@@ -77,10 +77,10 @@ def run(arguments: argparse.Namespace) -> int:
     if out.exists() and not arguments.force:
         raise ValueError(f"{out} exists: give another --out, or --force to replace it.")
 
+    from imsvd_plugins.data.progress import ImageProgress  # noqa: PLC0415
     from imsvd_plugins.explain.embed import embed  # noqa: PLC0415
     from imsvd_plugins.explain.embedding_files import embedding_file  # noqa: PLC0415
     from imsvd_plugins.explain.images import open_images  # noqa: PLC0415
-    from imsvd_plugins.explain.progress import ImageProgress  # noqa: PLC0415
 
     images = open_images(arguments.images)
     encoder = load_from(arguments)

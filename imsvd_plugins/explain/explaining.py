@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
+from imsvd_plugins.data.progress import ImageProgress
 from imsvd_plugins.explain.attribution import attribute
 from imsvd_plugins.explain.encoder import Encoder
 from imsvd_plugins.explain.images import Images
-from imsvd_plugins.explain.progress import ImageProgress
 from imsvd_plugins.explain.report import Report, Variables
 from imsvd_plugins.explain.representation import FeatureStatistics, describe_representation
 from imsvd_plugins.explain.variables import VariableStatistics, describe_variables

@@ -3,24 +3,16 @@
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import IO
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from imsvd_plugins.data.digits import NUM_CLASSES, load_digits
+from imsvd_plugins.data.image_files import SUFFIXES, find_image_files, printable_name, read_image
 from imsvd_plugins.data.packed import PackedSplit, packed_splits, read_packed
 
-# What holds images by its name, in any case.
-SUFFIXES = frozenset(
-    f".{kind}"
-    for kind in (
-        *("avif", "bmp", "gif", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm"),
-        *("tga", "tif", "tiff", "webp"),
-    )
-)
 _DIGITS = "digits"
 
 
@@ -115,27 +107,27 @@ def open_images(text: str) -> Images:
 class _Folder(Images):
     def __init__(self, root: str) -> None:
         self.source = root
-        self._files: list[str] = []  # relative to the folder, as the system has them
-        others: list[str] = []
-        for file in _walk(root):
-            (self._files if Path(file).suffix.lower() in SUFFIXES else others).append(file)
-        self.ignored = [_printable(file) for file in others]
+        try:
+            self._files, others = find_image_files(root)
+        except ValueError as error:
+            raise ValueError(f"IMAGES: {error}") from error
+        self.ignored = [printable_name(file) for file in others]
         if not self._files:
             found = f"{len(others)} other file(s) such as {self.ignored[0]!r}" if others else "nothing"
             raise ValueError(
                 f"IMAGES must hold images, and {root!r} holds {found}; images are {', '.join(sorted(SUFFIXES))}."
             )
-        self.names = [_printable(file) for file in self._files]
+        self.names = [printable_name(file) for file in self._files]
         folders = [Path(file).parts[0] if len(Path(file).parts) > 1 else "" for file in self._files]
         classes = sorted(set(folders))
         self.labels, self.classes = None, []
         if "" not in classes and len(classes) > 1:
             numbers = {name: number for number, name in enumerate(classes)}
             self.labels = np.array([numbers[folder] for folder in folders], np.int64)
-            self.classes = [_printable(name) for name in classes]
+            self.classes = [printable_name(name) for name in classes]
 
     def path(self, index: int) -> str:
-        return os.path.join(_printable(os.path.abspath(self.source)), self.names[index])
+        return os.path.join(printable_name(os.path.abspath(self.source)), self.names[index])
 
     def _read(self, index: int) -> Image.Image:
         return read_image(os.path.join(self.source, self._files[index]))
@@ -183,59 +175,3 @@ class _Digits(Images):
 
     def _read(self, index: int) -> Image.Image:
         return Image.fromarray(self._scans[index])
-
-
-def read_image(file: str | IO[bytes]) -> Image.Image:
-    """Decode an image as the hosts' loaders do: in RGB, transparency dropped, 16 bits by their upper eight.
-
-    Beyond what they do, the image is turned upright as its EXIF data say, and floating-point values are stretched from
-    their least to their largest, because they have no range of their own. Of an animation it is the first picture.
-
-    Args:
-        file: A file's name, or the open file.
-
-    Raises:
-        Exception: Whatever a decoder raises for a damaged file.
-    """
-    with Image.open(file) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.mode == "F":
-            return Image.fromarray(_stretched(np.asarray(image))).convert("RGB")
-        if image.mode == "I" or image.mode.startswith("I;16"):
-            # Pillow would clip, and all but the darkest would be white.
-            return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
-        if image.mode == "P":
-            # Of a palette with transparency Pillow warns unless it becomes RGBA first.
-            image = image.convert("RGBA")
-        return image.convert("RGB")
-
-
-def _stretched(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    low, high = float(values.min()), float(values.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise ValueError("it holds values that are not finite")
-    return ((values - low) * (255 / max(high - low, 1e-30))).round().astype(np.uint8)
-
-
-def _walk(root: str) -> list[str]:
-    """All files below, sorted, but for hidden ones; links to folders are followed, in circles only once."""
-    found: list[str] = []
-    seen: set[str] = set()
-
-    def refuse(error: OSError) -> None:
-        raise ValueError(f"IMAGES: {error.filename!r} cannot be read: {error.strerror}.") from error
-
-    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=refuse):
-        real = os.path.realpath(folder)
-        if real in seen:
-            subfolders.clear()
-            continue
-        seen.add(real)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        found += [os.path.relpath(os.path.join(folder, name), root) for name in files if not name.startswith(".")]
-    return sorted(found)
-
-
-def _printable(name: str) -> str:
-    """A file's name as text that can be written as UTF-8; bytes of another encoding are spelt out."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
