@@ -24,7 +24,16 @@ if TYPE_CHECKING or dist.is_available():
 else:  # Some builds of torch have no torch.distributed, and then no group can be given.
     ProcessGroup = DeviceMesh = type(None)
 
-__all__ = ["GroupOrMesh", "ProcessGroup", "all_gather", "all_reduce_sum", "batch_sizes", "resolve_group", "world_size"]
+__all__ = [
+    "GroupOrMesh",
+    "ProcessGroup",
+    "all_gather",
+    "all_reduce_sum",
+    "batch_sizes",
+    "gather_rows",
+    "resolve_group",
+    "world_size",
+]
 
 # What the losses take as `process_group`, beside None for the default group.
 GroupOrMesh: TypeAlias = ProcessGroup | DeviceMesh
@@ -102,6 +111,28 @@ def all_gather(x: Tensor, name: str = "x", group: ProcessGroup | None = None) ->
             "use drop_last=True in the data loader."
         )
     return _AllGather.apply(x, group)  # type: ignore[no-any-return]
+
+
+def gather_rows(x: Tensor, group: ProcessGroup | None = None) -> Tensor:
+    """All ranks' rows, in the order of the ranks, of which each may have another number. No gradient passes.
+
+    Args:
+        x: ``(n, ...)``, with any ``n``, and else the same shape on every rank.
+        group: The ranks; None for the default group.
+
+    Returns:
+        A tensor with the rows of all ranks.
+    """
+    if world_size(group) == 1:
+        return x
+    counts = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in range(world_size(group))]
+    dist.all_gather(counts, torch.tensor([len(x)], device=x.device), group=group)
+    numbers = [int(count) for count in counts]
+    # gloo gathers tensors of one shape only.
+    padded = torch.cat([x, x.new_zeros(max(numbers) - len(x), *x.shape[1:])])
+    gathered = [torch.empty_like(padded) for _ in numbers]
+    dist.all_gather(gathered, padded, group=group)
+    return torch.cat([rows[:number] for rows, number in zip(gathered, numbers, strict=True)])
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]

@@ -1,25 +1,26 @@
-"""Lightly's kNN evaluation during a training."""
+"""kNN evaluation during a training."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from lightly.utils.benchmarking import knn_predict
-from lightly.utils.benchmarking.topk import mean_topk_accuracy
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
-from torch.nn.functional import normalize
 from torch.utils.data import DataLoader, DistributedSampler
 
+from imsvd_plugins.evaluation.knn import knn_accuracy
 from imsvd_plugins.functional._checks import check_integer, check_positive
 from imsvd_plugins.lightly.errors import SettingsError
 
+Share = tuple[Tensor, Tensor]  # features (n, d), float32, and labels (n,), of one rank
+
 
 class KNNCallback(Callback):
-    """Top-1 accuracy of Lightly's weighted kNN vote on frozen features, in each validation, as ``val_knn_top1``.
+    """Top-1 accuracy of a weighted kNN vote on frozen features, in each validation, as ``val_knn_top1``, 0 to 1.
 
     The bank of labelled training images is the data module's ``bank_dataloader``, as this package's have it; the
-    queries are the validation images. On several devices Lightning repeats a few of these until all have as many,
-    and they count twice.
+    queries are the validation images. Each image counts once on any number of devices, and each device keeps its own
+    share of the bank only.
 
     Args:
         k: Number of neighbours.
@@ -51,17 +52,19 @@ class KNNCallback(Callback):
         if size < self.k:
             raise SettingsError(f"k of KNNCallback must be at most the size of the bank, {size}, got {self.k}.")
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin anew."""
+        self._queries: list[Share] = []
+
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Fill the bank; not at the epoch's start, when a callback of averaged weights may still have to put them."""
         if trainer.sanity_checking or batch_idx or dataloader_idx:
             return
-        self._bank, self._labels = self._features(trainer, pl_module, trainer.datamodule.bank_dataloader())  # type: ignore[attr-defined]
-        # Here, because it waits for the device.
-        self._num_classes = int(self._labels.max()) + 1
+        loader = _own_share(trainer.datamodule.bank_dataloader(), trainer)  # type: ignore[attr-defined]
+        self._bank = _joined([_see(trainer, pl_module, batch) for batch in _on_device(trainer, loader)])
 
-    @torch.no_grad()
     def on_validation_batch_end(
         self,
         trainer: Trainer,
@@ -71,54 +74,58 @@ class KNNCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Let the bank vote on a batch."""
-        if trainer.sanity_checking:
-            return
-        labels = batch[1]
-        features = _features_of(trainer, pl_module, batch[0])
-        predicted = knn_predict(features, self._bank, self._labels, self._num_classes, self.k, self.temperature)
-        top1 = mean_topk_accuracy(predicted, labels, k=(1,))[1]
-        pl_module.log("val_knn_top1", top1, prog_bar=True, sync_dist=True, batch_size=len(labels))
+        """Keep the features of a batch."""
+        if not trainer.sanity_checking:
+            self._queries.append(_see(trainer, pl_module, batch))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the bank's memory back."""
-        self._bank = self._labels = torch.empty(0)
-
-    @torch.no_grad()
-    def _features(self, trainer: Trainer, pl_module: LightningModule, loader: DataLoader[Any]) -> tuple[Tensor, Tensor]:
-        """Normalized features ``(d, n)`` and labels ``(n,)`` of all images, from all ranks."""
-        dataset: Any = loader.dataset
-        if trainer.world_size > 1:
-            sampler: Any = DistributedSampler(dataset, trainer.world_size, trainer.global_rank, shuffle=False)
-            loader = DataLoader(
-                dataset,
-                loader.batch_size,
-                sampler=sampler,
-                num_workers=loader.num_workers,
-                collate_fn=loader.collate_fn,
-                pin_memory=loader.pin_memory,
-                worker_init_fn=loader.worker_init_fn,
-            )
-        features, labels = [], []
-        for batch in loader:
-            images, targets, *_ = trainer.precision_plugin.convert_input(trainer.strategy.batch_to_device(batch))
-            features.append(_features_of(trainer, pl_module, images))
-            labels.append(targets)
-        return _in_order(trainer, pl_module, features, dataset).T, _in_order(trainer, pl_module, labels, dataset)
+        """Let the bank vote, and give the memory back."""
+        if trainer.sanity_checking:
+            return
+        features, labels = _joined(self._queries)
+        count = _count_once(trainer, len(labels))
+        shares = knn_accuracy(*self._bank, features[:count], labels[:count], [self.k], self.temperature)
+        # The same number on all ranks; their mean is what Lightning asks for.
+        pl_module.log("val_knn_top1", shares[self.k], prog_bar=True, sync_dist=True)
+        self._queries, self._bank = [], (torch.empty(0), torch.empty(0))
 
 
-def _features_of(trainer: Trainer, pl_module: LightningModule, images: Tensor) -> Tensor:
-    """Normalized features ``(N, d)`` in float32, computed in the trainer's precision."""
+@torch.no_grad()
+def _see(trainer: Trainer, pl_module: LightningModule, batch: Any) -> Share:
     with trainer.precision_plugin.forward_context():
-        features = pl_module(images).flatten(start_dim=1)
-    return normalize(features.float(), dim=1)
+        features = pl_module(batch[0]).flatten(start_dim=1)
+    return features.float(), batch[1]
 
 
-def _in_order(trainer: Trainer, pl_module: LightningModule, parts: list[Tensor], dataset: Any) -> Tensor:
-    """All ranks' rows in the dataset's order: the sampler deals them out one by one, and begins anew at the end."""
-    rows = torch.cat(parts)
+def _joined(parts: list[Share]) -> Share:
+    features, labels = zip(*parts, strict=True)
+    return torch.cat(features), torch.cat(labels)
+
+
+def _on_device(trainer: Trainer, loader: DataLoader[Any]) -> Iterator[Any]:
+    for batch in loader:
+        yield trainer.precision_plugin.convert_input(trainer.strategy.batch_to_device(batch))
+
+
+def _own_share(loader: DataLoader[Any], trainer: Trainer) -> DataLoader[Any]:
+    """A loader of this rank's images, of which no other rank has one."""
     if trainer.world_size == 1:
-        return rows
-    gathered: Any = pl_module.all_gather(rows)
-    in_order: Tensor = gathered.transpose(0, 1).flatten(0, 1)[: len(dataset)]
-    return in_order
+        return loader
+    return DataLoader(
+        loader.dataset,
+        loader.batch_size,
+        sampler=range(trainer.global_rank, len(loader.dataset), trainer.world_size),  # type: ignore[arg-type]
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory,
+        worker_init_fn=loader.worker_init_fn,
+    )
+
+
+def _count_once(trainer: Trainer, seen: int) -> int:
+    """How many of a rank's first validation images no other rank has: the sampler begins anew at the end."""
+    loaders: Any = trainer.val_dataloaders
+    sampler = getattr(loaders, "sampler", None)
+    if not isinstance(sampler, DistributedSampler) or sampler.shuffle:
+        return seen
+    return min(seen, len(range(trainer.global_rank, len(loaders.dataset), trainer.world_size)))

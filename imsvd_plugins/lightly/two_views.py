@@ -8,6 +8,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from imsvd_plugins.evaluation.mode import evaluation_mode
 from imsvd_plugins.functional._checks import check_integer
 from imsvd_plugins.lightly.errors import SettingsError
 
@@ -102,14 +103,7 @@ def _what_is_to_come(trainer: Trainer, batch_idx: int) -> tuple[int, bool]:
 def _features_and_projections(
     trainer: Trainer, pl_module: Any, view_a: Tensor, view_b: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    # Each module by itself: a frozen part is in evaluation mode within a model that trains.
-    modes = [(module, module.training) for module in pl_module.modules()]
-    pl_module.eval()
-    try:
-        with trainer.precision_plugin.forward_context():
-            features = [pl_module.backbone(view).flatten(start_dim=1) for view in (view_a, view_b)]
-            z_a, z_b = (pl_module.projection_head(found) for found in features)
-    finally:
-        for module, training in modes:
-            module.training = training
+    with evaluation_mode(pl_module), trainer.precision_plugin.forward_context():
+        features = [pl_module.backbone(view).flatten(start_dim=1) for view in (view_a, view_b)]
+        z_a, z_b = (pl_module.projection_head(found) for found in features)
     return features[0].float(), z_a.float(), z_b.float()

@@ -12,7 +12,7 @@ import torch
 with warnings.catch_warnings():
     # What the host warns of at import.
     warnings.simplefilter("ignore")
-    from imsvd_plugins.openmmlab.evaluation.knn import knn_accuracy
+    from imsvd_plugins.evaluation.knn import knn_accuracy
 
 generator = torch.Generator().manual_seed(0)
 bank, queries = (torch.randn(count, 512, generator=generator) for count in (50_000, 10_000))

@@ -1,6 +1,7 @@
 """What the callbacks report, and that training goes on as without them. On two ranks: see test_command_ranks.py."""
 
 import copy
+from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
@@ -12,11 +13,11 @@ from pytorch_lightning.demos.boring_classes import BoringModel
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
-from torch.nn.functional import normalize
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from imsvd_plugins.functional.diagnostics import representation_figures
 from imsvd_plugins.lightly import JointDistributionCallback, KNNCallback, RepresentationCallback
+from imsvd_plugins.lightly.knn import _count_once, _own_share
 
 BOTH = pytest.mark.parametrize("method", ["imsvd", "ssl_hsic"])
 VARIABLES = {"variable_entropy", "least_variable_entropy", "joint_entropy", "mutual_information", "unused_bins"}
@@ -190,7 +191,7 @@ def test_knn_sees_averaged_weights_in_bank_and_queries(averages_first, small_mod
         def on_validation_batch_end(self, trainer, pl_module, *arguments):
             super().on_validation_batch_end(trainer, pl_module, *arguments)
             if not trainer.sanity_checking:
-                seen.append((self._bank, copy.deepcopy(pl_module.backbone)))
+                seen.append((self._bank[0], copy.deepcopy(pl_module.backbone)))
 
     callbacks = [EMAWeightAveraging(decay=0.5, update_every_n_steps=1), Recorded(k=5)]
     trainer = make_trainer(max_epochs=2, callbacks=callbacks if averages_first else callbacks[::-1])
@@ -198,8 +199,8 @@ def test_knn_sees_averaged_weights_in_bank_and_queries(averages_first, small_mod
     bank, backbone = seen[-1]
     assert not torch.equal(backbone[0].weight, current[-1])
     with torch.no_grad():
-        features = torch.cat([normalize(backbone.eval()(images), dim=1) for images, *_ in data.bank_dataloader()])
-    torch.testing.assert_close(bank, features.T)
+        features = torch.cat([backbone.eval()(images) for images, *_ in data.bank_dataloader()])
+    torch.testing.assert_close(bank, features)
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "64-true", "bf16-mixed"])
@@ -269,3 +270,19 @@ def test_the_training_data_must_have_an_end(small_model, loaders, make_trainer):
     trainer = make_trainer(max_steps=2, callbacks=[RepresentationCallback()])
     with pytest.raises(ValueError, match="must have a length, or the trainer a limit_train_batches"):
         trainer.fit(model, DataLoader(Endless(), batch_size=8), loaders[1])
+
+
+@pytest.mark.parametrize("devices", [1, 2, 3])
+@pytest.mark.parametrize("images", [2, 7, 9])
+def test_knn_counts_each_image_once_on_any_number_of_devices(devices, images):
+    dataset = torch.arange(images)
+    queries, bank = [], []
+    for rank in range(devices):
+        # As Lightning does, which gives all devices as many images.
+        sampler = DistributedSampler(dataset, devices, rank, shuffle=False)
+        loader = DataLoader(dataset, batch_size=2, sampler=sampler)
+        trainer = SimpleNamespace(world_size=devices, global_rank=rank, val_dataloaders=loader)
+        seen = torch.cat(list(loader))
+        queries += seen[: _count_once(trainer, len(seen))].tolist()
+        bank += [index for batch in _own_share(DataLoader(dataset, batch_size=2), trainer) for index in batch.tolist()]
+    assert sorted(queries) == sorted(bank) == list(range(images))

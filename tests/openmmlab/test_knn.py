@@ -1,4 +1,4 @@
-"""The kNN accuracy, and the hook that measures it during pretraining."""
+"""The hook that measures the kNN accuracy during pretraining."""
 
 import json
 import random
@@ -11,8 +11,6 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from imsvd_plugins.data.digits import load_digits
 from imsvd_plugins.openmmlab import KNNEvalHook
-from imsvd_plugins.openmmlab.evaluation.knn import knn_accuracy
-from imsvd_plugins.openmmlab.evaluation.mode import knn as knn_module
 
 CONFIG = "imsvd_resnet14-w24_1xb256-coslr-60e_digits"
 
@@ -22,45 +20,6 @@ def by_sklearn(bank, bank_labels, queries, query_labels, k, temperature):
         k, metric="cosine", algorithm="brute", weights=lambda distance: np.exp((1 - distance) / temperature)
     )
     return votes.fit(bank.numpy(), bank_labels.numpy()).score(queries.numpy(), query_labels.numpy())
-
-
-def features(seed=0, bank=203, queries=57, classes=5, dim=6):
-    """Clusters that overlap, so that the accuracy is far from both 0 and 1."""
-    generator = torch.Generator().manual_seed(seed)
-    centres = torch.randn(classes, dim, generator=generator)
-    result = []
-    for count in (bank, queries):
-        labels = torch.randint(0, classes, (count,), generator=generator)
-        result += [centres[labels] + 1.5 * torch.randn(count, dim, generator=generator), labels]
-    return result
-
-
-@pytest.mark.parametrize(("k", "temperature"), [(1, 0.07), (20, 0.07), (20, 10.0), (203, 1.0)])
-def test_the_accuracy_is_scikit_learns(k, temperature):
-    sets = features()
-    accuracy = knn_accuracy(*sets, k=[k], temperature=temperature)[k]
-    assert accuracy == pytest.approx(by_sklearn(*sets, k, temperature))
-    assert 0.3 < accuracy < 0.9
-
-
-def test_several_numbers_of_neighbours_at_once():
-    sets = features()
-    several = knn_accuracy(*sets, k=[5, 1, 203])
-    assert several == {k: knn_accuracy(*sets, k=[k])[k] for k in (5, 1, 203)}
-    assert len(set(several.values())) == 3
-
-
-def test_tiles_change_nothing(monkeypatch):
-    sets = features()
-    whole = knn_accuracy(*sets)
-    monkeypatch.setattr(knn_module, "_QUERY_CHUNK", 10)
-    monkeypatch.setattr(knn_module, "_BANK_CHUNK", 7)
-    assert knn_accuracy(*sets) == whole
-
-
-def test_a_low_temperature_does_not_overflow():
-    sets = features()
-    assert knn_accuracy(*sets, k=[20], temperature=1e-4)[20] == knn_accuracy(*sets, k=[1])[1]
 
 
 def loader(split, count, **options):

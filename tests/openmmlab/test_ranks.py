@@ -7,41 +7,6 @@ import torch
 import torch.distributed as dist
 
 
-def sets(bank, queries=57, classes=5, dim=6):
-    """Features and labels of a bank and of queries: clusters that overlap."""
-    generator = torch.Generator().manual_seed(0)
-    centres = torch.randn(classes, dim, generator=generator)
-    result = []
-    for count in (bank, queries):
-        labels = torch.randint(0, classes, (count,), generator=generator)
-        result += [centres[labels] + 1.5 * torch.randn(count, dim, generator=generator), labels]
-    return result
-
-
-def knn_of_rank(rank, banks, world_size):
-    with warnings.catch_warnings():
-        # What the host warns of at import.
-        warnings.simplefilter("ignore")
-        from imsvd_plugins.openmmlab.evaluation.knn import knn_accuracy
-
-    return [knn_accuracy(*(part[rank::world_size] for part in sets(bank)))[20] for bank in banks]
-
-
-@pytest.fixture
-def knn_of_one_process():
-    from imsvd_plugins.openmmlab.evaluation.knn import knn_accuracy
-
-    return knn_accuracy
-
-
-def test_knn_of_ranks_with_uneven_shares_is_that_of_one_process(run_on_ranks, knn_of_one_process):
-    # Of the smaller bank no rank has the 20 vectors that a query asks for.
-    banks = (203, 25)
-    expected = [knn_of_one_process(*sets(bank))[20] for bank in banks]
-    assert 0.3 < expected[0] < 0.9
-    assert run_on_ranks(knn_of_rank, 2, banks, 2) == [expected] * 2
-
-
 def head_losses(z, **ranks):
     with warnings.catch_warnings():
         # What the host warns of at import.

@@ -8,9 +8,9 @@ from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from imsvd_plugins.evaluation.knn import knn_accuracy
 from imsvd_plugins.openmmlab.errors import ConfigTypeError, ConfigValueError
 from imsvd_plugins.openmmlab.evaluation.features import extract_features
-from imsvd_plugins.openmmlab.evaluation.knn import knn_accuracy
 
 
 class KNNEvaluation:

@@ -5,9 +5,10 @@ from typing import Any
 
 from mmengine.runner import Runner
 
+from imsvd_plugins.evaluation.mode import evaluation_mode
 from imsvd_plugins.openmmlab.evaluation.evaluation_hook import EvaluationHook
 from imsvd_plugins.openmmlab.evaluation.knn_evaluation import KNNEvaluation
-from imsvd_plugins.openmmlab.evaluation.mode import bare_model, evaluation_mode, random_state_kept
+from imsvd_plugins.openmmlab.evaluation.mode import bare_model, random_state_kept
 
 
 class KNNEvalHook(EvaluationHook):

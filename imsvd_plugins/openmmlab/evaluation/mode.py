@@ -6,7 +6,6 @@ from typing import Any
 
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import nn
 
 from imsvd_plugins.openmmlab.resume.random_states import get_random_states, set_random_states
 
@@ -24,16 +23,3 @@ def random_state_kept() -> Iterator[None]:
         yield
     finally:
         set_random_states(states)
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Every module evaluates inside, and has its own mode again afterwards."""
-    # Each module by itself: a frozen backbone's normalisation is in evaluation mode within a model that trains.
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -9,9 +9,10 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from imsvd_plugins.evaluation.mode import evaluation_mode
 from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.openmmlab.evaluation.features import pooled
-from imsvd_plugins.openmmlab.evaluation.mode import bare_model, evaluation_mode, random_state_kept
+from imsvd_plugins.openmmlab.evaluation.mode import bare_model, random_state_kept
 
 
 class TrainingViews:

@@ -16,10 +16,10 @@ from mmpretrain.models.selfsup import BaseSelfSupervisor
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from imsvd_plugins.evaluation.mode import evaluation_mode
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 from imsvd_plugins.openmmlab.compatibility.hue_jitter import check_hue_jitter
 from imsvd_plugins.openmmlab.errors import ConfigValueError
-from imsvd_plugins.openmmlab.evaluation.mode import evaluation_mode
 from imsvd_plugins.openmmlab.methods.building import class_of
 from imsvd_plugins.registry import DATASETS
 

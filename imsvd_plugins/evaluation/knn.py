@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-from mmengine.dist import all_gather, all_reduce
 from torch import Tensor
 from torch.nn.functional import normalize
+
+from imsvd_plugins.distributed import gather_rows
 
 # A tile of similarities of this many queries with this many of the bank's vectors is in memory at a time: 128 MB.
 _QUERY_CHUNK = 512
@@ -23,7 +24,7 @@ def knn_accuracy(
 ) -> dict[int, float]:
     """Accuracy of the vote of each query's ``k`` nearest vectors by cosine similarity ``s``, weighted ``exp(s / T)``.
 
-    With several processes each gives its own share of both sets, of any size >= 1, and all get the whole's result.
+    With several processes each gives its own share of both sets, which may be empty, and all get the whole's result.
     The bank stays where it is: each rank looks for the nearest vectors in its own share.
 
     Args:
@@ -38,21 +39,21 @@ def knn_accuracy(
         For each ``k`` the share of the queries whose class is right, 0 to 1.
     """
     bank = normalize(bank, dim=1)
-    queries, query_labels = _gather_rows(normalize(queries, dim=1)), _gather_rows(query_labels)
-    num_classes = torch.max(bank_labels.max(), query_labels.max()) + 1
-    all_reduce(num_classes, op="max")
+    queries, query_labels = gather_rows(normalize(queries, dim=1)), gather_rows(query_labels)
+    # What each rank's labels go up to, with 0 for a share without images.
+    largest = torch.cat([bank_labels, query_labels, query_labels.new_zeros(1)]).max()
+    num_classes = int(gather_rows(largest[None]).max()) + 1
 
     most, right = max(k), dict.fromkeys(k, 0)
     for chunk, labels in zip(torch.split(queries, _QUERY_CHUNK), torch.split(query_labels, _QUERY_CHUNK), strict=True):
-        similarity, neighbours = (
-            torch.cat(all_gather(part), dim=1) for part in _nearest(chunk, bank, bank_labels, most)
-        )
+        # All ranks' candidates for each query, (m, W * k).
+        similarity, neighbours = (gather_rows(part.T).T for part in _nearest(chunk, bank, bank_labels, most))
         similarity, index = similarity.topk(most, dim=1)
         neighbours = neighbours.gather(1, index)
         for number in right:
             # softmax is exp(s / T) up to a factor a query, and cannot overflow.
             weights = torch.softmax(similarity[:, :number] / temperature, dim=1)
-            votes = weights.new_zeros(len(chunk), int(num_classes)).scatter_add_(1, neighbours[:, :number], weights)
+            votes = weights.new_zeros(len(chunk), num_classes).scatter_add_(1, neighbours[:, :number], weights)
             right[number] += int((votes.argmax(dim=1) == labels).sum())
     return {number: count / len(queries) for number, count in right.items()}
 
@@ -67,10 +68,3 @@ def _nearest(queries: Tensor, bank: Tensor, bank_labels: Tensor, k: int) -> tupl
         similarity, index = candidates.topk(k, dim=1)
         neighbours = candidate_labels.gather(1, index)
     return similarity, neighbours
-
-
-def _gather_rows(x: Tensor) -> Tensor:
-    """All ranks' rows; their numbers may differ."""
-    counts = [int(count) for count in all_gather(torch.tensor([len(x)], device=x.device))]
-    padded = torch.cat([x, x.new_zeros(max(counts) - len(x), *x.shape[1:])])
-    return torch.cat([rows[:count] for rows, count in zip(all_gather(padded), counts, strict=True)])

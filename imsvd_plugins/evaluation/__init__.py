@@ -1,0 +1,1 @@
+"""What both hosts measure while a network trains, and afterwards."""
