@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from imsvd_plugins.checks import check_integer
 from imsvd_plugins.data.progress import ImageProgress
 from imsvd_plugins.explain.attribution import attribute
 from imsvd_plugins.explain.encoder import Encoder
@@ -11,7 +12,6 @@ from imsvd_plugins.explain.report import Report, Variables
 from imsvd_plugins.explain.representation import FeatureStatistics, describe_representation
 from imsvd_plugins.explain.variables import VariableStatistics, describe_variables
 from imsvd_plugins.explain.views import load_views
-from imsvd_plugins.functional._checks import check_integer
 
 _SIGNIFICANT = 0.05
 

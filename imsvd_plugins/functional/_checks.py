@@ -1,6 +1,5 @@
-"""Validation shared by the functions and the losses: each error names the argument, what came and what is allowed."""
+"""Validation of batches of views: each error names the argument, what came and what is allowed."""
 
-import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -8,35 +7,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from imsvd_plugins.checks import check_boolean
 from imsvd_plugins.distributed import GroupOrMesh, ProcessGroup, batch_sizes, resolve_group, world_size
-
-
-def check_positive(name: str, value: float) -> None:
-    """Refuse anything but a finite number above 0."""
-    _check_number(name, value)
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a finite number > 0, got {value!r}.")
-
-
-def check_non_negative(name: str, value: float) -> None:
-    """Refuse anything but a finite number >= 0."""
-    _check_number(name, value)
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name} must be a finite number >= 0, got {value!r}.")
-
-
-def check_integer(name: str, value: int, minimum: int) -> None:
-    """Refuse anything but an integer of at least ``minimum``."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int >= {minimum}, got {value!r} of type {type(value).__name__}.")
-    if value < minimum:
-        raise ValueError(f"{name} must be an int >= {minimum}, got {value}.")
-
-
-def check_boolean(name: str, value: bool) -> None:
-    """Refuse anything but True and False."""
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, got {value!r}.")
 
 
 def check_gather_distributed(gather_distributed: bool) -> None:
@@ -126,8 +98,3 @@ def check_matrix(name: str, z: Tensor) -> None:
         raise TypeError(f"{name} must have a floating dtype, got {z.dtype}.")
     if z.ndim != 2 or z.shape[1] == 0:
         raise ValueError(f"{name} must have the shape (N, D) with D > 0, got {tuple(z.shape)}.")
-
-
-def _check_number(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}.")

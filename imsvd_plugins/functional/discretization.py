@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from imsvd_plugins.functional._checks import check_integer, check_matrix, check_positive
+from imsvd_plugins.checks import check_integer, check_positive
+from imsvd_plugins.functional._checks import check_matrix
 
 # Small enough not to move a joint entropy, large enough that its square times its logarithm is a float32.
 MIN_PROBABILITY = 1e-8

@@ -7,14 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from imsvd_plugins.checks import check_non_negative, check_positive
 from imsvd_plugins.distributed import GroupOrMesh, ProcessGroup, all_gather, all_reduce_sum
-from imsvd_plugins.functional._checks import (
-    check_non_negative,
-    check_positive,
-    check_views,
-    full_precision,
-    global_batch,
-)
+from imsvd_plugins.functional._checks import check_views, full_precision, global_batch
 from imsvd_plugins.functional.kernels import Kernel
 from imsvd_plugins.functional.random_features import RandomFeatures
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from imsvd_plugins.checks import check_non_negative, check_positive
 from imsvd_plugins.distributed import GroupOrMesh, ProcessGroup, all_reduce_sum
-from imsvd_plugins.functional._checks import check_non_negative, check_positive, full_precision, global_batch
+from imsvd_plugins.functional._checks import full_precision, global_batch
 from imsvd_plugins.functional.discretization import check_num_bins, chunk_rows, discretization_gradient_, discretize
 from imsvd_plugins.functional.joint_entropy import JointEntropy, joint_entropy
 from imsvd_plugins.functional.row_division import divided_joint_entropy

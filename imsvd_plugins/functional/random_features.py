@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from imsvd_plugins.functional._checks import check_integer
+from imsvd_plugins.checks import check_integer
 from imsvd_plugins.functional.kernels import GaussianScaleMixtureKernel, Kernel, RadialKernel
 
 FEATURES = ("rff", "orf")

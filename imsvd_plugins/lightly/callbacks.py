@@ -8,8 +8,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
+from imsvd_plugins.checks import check_integer
 from imsvd_plugins.functional import soft_discretize
-from imsvd_plugins.functional._checks import check_integer
 from imsvd_plugins.functional.diagnostics import MEANINGS, representation_figures, signs_of_collapse
 from imsvd_plugins.lightly.errors import SettingsError
 from imsvd_plugins.lightly.two_views import TwoViewsCallback

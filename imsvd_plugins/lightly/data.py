@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision.datasets import CIFAR10, ImageFolder
 from torchvision.transforms import v2 as T
 
+from imsvd_plugins.checks import check_integer
 from imsvd_plugins.data.digits import NUM_CLASSES, load_digits
-from imsvd_plugins.functional._checks import check_integer
 from imsvd_plugins.lightly.errors import SettingsError
 from imsvd_plugins.lightly.packed import PackedImages
 from imsvd_plugins.lightly.resume.resumable_loader import ResumableLoader

@@ -3,7 +3,7 @@
 from lightly.models.modules.heads import BYOLPredictionHead, BYOLProjectionHead, ProjectionHead
 from torch import nn
 
-from imsvd_plugins.functional._checks import check_integer
+from imsvd_plugins.checks import check_integer
 
 
 class IMSVDProjectionHead(ProjectionHead):

@@ -8,8 +8,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
+from imsvd_plugins.checks import check_integer, check_positive
 from imsvd_plugins.evaluation.knn import knn_accuracy
-from imsvd_plugins.functional._checks import check_integer, check_positive
 from imsvd_plugins.lightly.errors import SettingsError
 
 Share = tuple[Tensor, Tensor]  # features (n, d), float32, and labels (n,), of one rank

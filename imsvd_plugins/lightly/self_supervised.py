@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from imsvd_plugins.checks import check_integer
 from imsvd_plugins.functional import HSICTerms, IMSVDTerms
-from imsvd_plugins.functional._checks import check_integer
 from imsvd_plugins.lightly import preflight
 from imsvd_plugins.lightly.backbones import ResNet
 from imsvd_plugins.lightly.errors import SettingsError

@@ -8,8 +8,8 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from imsvd_plugins.checks import check_integer
 from imsvd_plugins.evaluation.mode import evaluation_mode
-from imsvd_plugins.functional._checks import check_integer
 from imsvd_plugins.lightly.errors import SettingsError
 
 

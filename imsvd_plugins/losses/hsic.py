@@ -8,14 +8,9 @@ from torch import Tensor
 
 from imsvd_plugins import functional as F
 from imsvd_plugins import plugins
+from imsvd_plugins.checks import check_boolean, check_integer, check_non_negative
 from imsvd_plugins.distributed import GroupOrMesh, batch_sizes, resolve_group, world_size
-from imsvd_plugins.functional._checks import (
-    check_boolean,
-    check_integer,
-    check_non_negative,
-    check_views,
-    full_precision,
-)
+from imsvd_plugins.functional._checks import check_views, full_precision
 from imsvd_plugins.functional.kernels import Kernel, LinearKernel
 from imsvd_plugins.functional.random_features import check_features
 from imsvd_plugins.losses.gathering import GatheringLoss

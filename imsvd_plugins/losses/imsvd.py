@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from imsvd_plugins import functional as F
+from imsvd_plugins.checks import check_integer, check_non_negative, check_positive
 from imsvd_plugins.distributed import GroupOrMesh
-from imsvd_plugins.functional._checks import check_integer, check_non_negative, check_positive
 from imsvd_plugins.losses.gathering import GatheringLoss
 
 

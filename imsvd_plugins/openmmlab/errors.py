@@ -1,5 +1,8 @@
 """Errors of a config, by their class: the command shows them in one line, and everything else with its traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ConfigError(Exception):
     """A config cannot work. The message is one line that names the key, what came, what is allowed and the cure."""
@@ -15,3 +18,14 @@ class ConfigTypeError(ConfigError, TypeError):
 
 class CheckpointError(ConfigError, RuntimeError):
     """A run cannot resume from what is there. The message names the file, what is wrong with it and what to do."""
+
+
+@contextmanager
+def as_config_errors() -> Iterator[None]:
+    """What :mod:`imsvd_plugins.checks` refuses is the config's fault."""
+    try:
+        yield
+    except TypeError as error:
+        raise ConfigTypeError(str(error)) from None
+    except ValueError as error:
+        raise ConfigValueError(str(error)) from None

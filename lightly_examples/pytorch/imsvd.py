@@ -49,7 +49,7 @@ dataloader = torch.utils.data.DataLoader(
 )
 
 criterion = IMSVDLoss(num_bins=32)
-optimizer = torch.optim.SGD(model.parameters(), lr=0.06)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
 
 epochs = 10
 

@@ -181,10 +181,12 @@ class TestWrongConfigs:
             ({"k": -1}, r"k of KNNEvalHook .*-1"),
             ({"k": 2.5}, r"k of KNNEvalHook .*2\.5"),
             ({"temperature": 0}, r"temperature of KNNEvalHook .*0"),
+            ({"temperature": float("inf")}, r"temperature of KNNEvalHook .*inf"),
+            ({"interval": True}, r"interval of KNNEvalHook .*True"),
         ],
     )
     def test_a_number_out_of_range_is_named(self, options, match):
-        with pytest.raises(ValueError, match=match):
+        with pytest.raises((TypeError, ValueError), match=match):
             KNNEvalHook({}, {}, **options)
 
     def test_a_loader_that_is_no_config_is_named(self):

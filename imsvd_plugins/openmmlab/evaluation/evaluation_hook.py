@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
 from mmengine.runner import Runner
 
-from imsvd_plugins.openmmlab.errors import ConfigValueError
+from imsvd_plugins.checks import check_integer
+from imsvd_plugins.openmmlab.errors import ConfigValueError, as_config_errors
 
 _KEY = "evaluated"
 
@@ -23,14 +24,15 @@ class EvaluationHook(Hook):
         interval: Number of epochs from one evaluation to the next; the last epoch is always evaluated.
 
     Raises:
-        ValueError: If ``interval`` is out of range.
+        TypeError: If ``interval`` is no integer.
+        ValueError: If it is out of range.
     """
 
     label: ClassVar[str]
 
     def __init__(self, interval: int) -> None:
-        if not isinstance(interval, int) or interval < 1:
-            raise ConfigValueError(f"interval of {type(self).__name__} must be an int >= 1, got {interval!r}.")
+        with as_config_errors():
+            check_integer(f"interval of {type(self).__name__}", interval, minimum=1)
         self.interval = interval
         self._metrics: dict[str, float] = {}
 

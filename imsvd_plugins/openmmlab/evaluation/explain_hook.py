@@ -4,8 +4,9 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from imsvd_plugins.checks import check_integer
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
-from imsvd_plugins.openmmlab.errors import ConfigValueError
+from imsvd_plugins.openmmlab.errors import as_config_errors
 from imsvd_plugins.openmmlab.evaluation.mode import bare_model
 from imsvd_plugins.openmmlab.evaluation.training_views import TrainingViews
 
@@ -30,8 +31,8 @@ class ExplainHook(Hook):
     def __init__(self, interval: int = 10, num_samples: int = 2048) -> None:
         from imsvd_plugins import explain  # noqa: F401, PLC0415  (an extra: its absence must not show in the last epoch)
 
-        if not isinstance(interval, int) or interval < 1:
-            raise ConfigValueError(f"interval of ExplainHook must be an int >= 1, got {interval!r}.")
+        with as_config_errors():
+            check_integer("interval of ExplainHook", interval, minimum=1)
         self.interval = interval
         self._views = TrainingViews("ExplainHook", num_samples)
 

@@ -8,8 +8,9 @@ from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from imsvd_plugins.checks import check_integer, check_positive
 from imsvd_plugins.evaluation.knn import knn_accuracy
-from imsvd_plugins.openmmlab.errors import ConfigTypeError, ConfigValueError
+from imsvd_plugins.openmmlab.errors import ConfigTypeError, ConfigValueError, as_config_errors
 from imsvd_plugins.openmmlab.evaluation.features import extract_features
 
 
@@ -24,7 +25,7 @@ class KNNEvaluation:
         temperature: Temperature ``T`` of the votes ``exp(cosine / T)``.
 
     Raises:
-        TypeError: If a data loader is no config.
+        TypeError: If a data loader is no config, or a number has the wrong type.
         ValueError: If a number is out of range.
     """
 
@@ -44,11 +45,10 @@ class KNNEvaluation:
         self._k = list(k) if isinstance(k, Sequence) else [k]
         if not self._k:
             raise ConfigValueError(f"k of {owner} must be an int >= 1 or several, got none.")
-        for number in self._k:
-            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-                raise ConfigValueError(f"k of {owner} must be an int >= 1, got {number!r}.")
-        if not isinstance(temperature, (int, float)) or not temperature > 0:
-            raise ConfigValueError(f"temperature of {owner} must be > 0, got {temperature!r}.")
+        with as_config_errors():
+            for number in self._k:
+                check_integer(f"k of {owner}", number, minimum=1)
+            check_positive(f"temperature of {owner}", temperature)
         self._temperature = temperature
         self.names = ["knn_top1"] if len(self._k) == 1 else [f"knn_top1_k{number}" for number in self._k]
 

@@ -9,8 +9,9 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from imsvd_plugins.checks import check_integer
 from imsvd_plugins.evaluation.mode import evaluation_mode
-from imsvd_plugins.openmmlab.errors import ConfigValueError
+from imsvd_plugins.openmmlab.errors import ConfigValueError, as_config_errors
 from imsvd_plugins.openmmlab.evaluation.features import pooled
 from imsvd_plugins.openmmlab.evaluation.mode import bare_model, random_state_kept
 
@@ -27,8 +28,8 @@ class TrainingViews:
     """
 
     def __init__(self, hook: str, num_samples: int) -> None:
-        if not isinstance(num_samples, int) or num_samples < 2:
-            raise ConfigValueError(f"num_samples of {hook} must be an int >= 2, got {num_samples!r}.")
+        with as_config_errors():
+            check_integer(f"num_samples of {hook}", num_samples, minimum=2)
         self._hook = hook
         self._num_samples = num_samples
 

@@ -8,8 +8,9 @@ from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.models.utils import CosineEMA
 from torch import Tensor, nn
 
+from imsvd_plugins.checks import check_integer
 from imsvd_plugins.functional.multi_crop import largest_views
-from imsvd_plugins.openmmlab.errors import ConfigTypeError, ConfigValueError
+from imsvd_plugins.openmmlab.errors import ConfigTypeError, ConfigValueError, as_config_errors
 from imsvd_plugins.openmmlab.methods.building import build, class_of, output_width
 from imsvd_plugins.openmmlab.methods.heads import HSICHead, IMSVDHead
 from imsvd_plugins.training.chunks import in_chunks
@@ -49,8 +50,9 @@ class SiameseAlgorithm(BaseSelfSupervisor):
             raise ConfigValueError(
                 f"model.head must be given for {name}: dict(type='imsvd_plugins.{self.head_class.__name__}', ...)."
             )
-        if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1 or chunk_size is True):
-            raise ConfigValueError(f"model.chunk_size must be None or an integer >= 1, got {chunk_size!r}.")
+        if chunk_size is not None:
+            with as_config_errors():
+                check_integer("model.chunk_size", chunk_size, minimum=1)
         # Before it is built: another head's settings would be wrong too, and which is at fault would not be said.
         found = type(head) if isinstance(head, nn.Module) else class_of(head)
         if found is not None and not issubclass(found, self.head_class):

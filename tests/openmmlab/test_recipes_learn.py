@@ -1,0 +1,93 @@
+"""Every SGD recipe of this package's own choice learns on real images: the small protocol, for ten epochs."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmpretrain.registry import DATASETS, MODELS
+from torchvision.transforms import v2 as T
+
+from imsvd_plugins.lightly.packed import PackedImages
+from imsvd_plugins.openmmlab.shipped_configs import resolve_config
+
+SMALL = runpy.run_path(str(Path(__file__).parents[1] / "small_cifar10.py"))
+EPOCHS, BATCH = 10, 256
+RECIPES = [
+    "imsvd_resnet18_1xb512-coslr-800e_cifar10",
+    "imsvd_resnet18_1xb256-coslr-800e_imagenette",
+    "imsvd_resnet18_1xb256-coslr-200e_images",
+    "ssl-hsic_resnet18_1xb512-coslr-800e_cifar10",
+    "ssl-hsic_resnet18_1xb256-coslr-800e_imagenette",
+    "ssl-hsic_resnet18_1xb256-coslr-200e_images",
+]
+# As narrow as the small protocol's, with stride 2 at the entrance.
+BACKBONE = {"type": "ResNet_CIFAR", "depth": 18, "base_channels": 16, "stem_channels": 16, "strides": (2, 2, 2, 2)}
+
+
+@DATASETS.register_module()
+class SmallCIFAR10(torch.utils.data.Dataset):
+    """The decoded images, in the order of colours that a pipeline expects; it stands for files on a disk."""
+
+    def __init__(self, packed, pipeline, bgr):
+        from mmengine.dataset import Compose
+
+        self.images, self.pipeline, self.bgr = PackedImages(packed), Compose(pipeline), bgr
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        image, label = self.images[index]
+        pixels = np.ascontiguousarray(np.array(image)[..., :: -1 if self.bgr else 1])
+        return self.pipeline({"img": pixels, "img_shape": (32, 32), "ori_shape": (32, 32), "gt_label": label})
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return SMALL["write"](tmp_path_factory.mktemp("cifar10"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipe(recipe, images, tmp_path):
+    cfg = Config.fromfile(resolve_config(recipe))
+    files = "cifar10" not in recipe
+    model = cfg.model
+    model.backbone = BACKBONE
+    model.neck.in_channels = 128
+    cfg.optim_wrapper.optimizer.lr *= BATCH / cfg.train_dataloader.batch_size
+    for scheduler in cfg.param_scheduler:
+        scheduler.warm_up = EPOCHS // 10
+    cfg.train_cfg.max_epochs = EPOCHS
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    if files:
+        pipeline = pipeline[1:]  # the files are decoded already
+        for transforms in pipeline[0].transforms:
+            transforms[0].scale = 32
+    cfg.train_dataloader.dataset = {
+        "type": "SmallCIFAR10",
+        "packed": str(images),
+        "pipeline": pipeline,
+        "bgr": files,
+    }
+    cfg.train_dataloader |= {"batch_size": BATCH, "num_workers": 0, "persistent_workers": False}
+    cfg.train_dataloader.batch_sampler.drop_last = True
+    cfg.custom_hooks = []
+    cfg.default_hooks.checkpoint = {"type": "CheckpointHook", "interval": EPOCHS}
+    for key in ("test_dataloader", "test_evaluator", "test_cfg"):
+        cfg[key] = None
+    cfg.work_dir = str(tmp_path)
+    torch.set_num_threads(1)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    mean, std = (torch.tensor(cfg.data_preprocessor[name]).view(3, 1, 1) for name in ("mean", "std"))
+    to_input = T.Compose([T.PILToTensor(), lambda pixels: (pixels.float() - mean) / std])
+    torch.manual_seed(0)
+    untrained = MODELS.build(BACKBONE)
+    random, found = (SMALL["knn20"](network, images, to_input) for network in (untrained, runner.model.backbone))
+    print(f"kNN (20): random weights {random:.3f}, trained {found:.3f}")
+    assert found > random + SMALL["GAIN"]
