@@ -25,6 +25,8 @@ HERE = Path(__file__).parent
 collect_ignore = ["tools"]
 PATIENCE = 120.0  # seconds after which ranks count as hanging
 
+# Lightning calls what jsonargparse 4.53 is giving up, and each of its warnings would be an error.
+os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
 # One thread a process: two ranks on two cores must not fight for them.
 torch.set_num_threads(1)
 
