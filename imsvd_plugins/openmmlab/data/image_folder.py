@@ -58,7 +58,8 @@ class ImageFolder(CustomDataset):
         )
 
     def _find_samples(self) -> list[Any]:
-        return readable_images(self.img_prefix, self.option, check=self.check_images, cache_dir=self.cache_dir)
+        folder = os.path.normpath(self.img_prefix)
+        return readable_images(folder, self.option, check=self.check_images, cache_dir=self.cache_dir)
 
 
 class LabelledImageFolder(ImageFolder):

@@ -84,7 +84,7 @@ def _find(folder: str, option: str, check: bool, cache_dir: str | None, show_lif
         known = ", ".join(sorted(SUFFIXES))
         raise ConfigValueError(f"{option} must be a folder with images ({known}), and {folder} has {found}.")
     if others:
-        logger.info("%s: left out %d files that are no images (%s).", folder, len(others), _suffixes(others))
+        logger.info("%s: files that are no images are left out: %d (%s).", folder, len(others), _suffixes(others))
     if not check:
         return images
     broken = _check(folder, images, cache_dir, show_life)
@@ -96,7 +96,9 @@ def _find(folder: str, option: str, check: bool, cache_dir: str | None, show_lif
                 f"{option}: none of the {len(images)} images in {folder} can be read; "
                 f"{printable(printable_name(file))}: {printable(why)}"
             )
-        logger.warning("%s: left out %d of %d images, which cannot be read:%s", folder, len(broken), len(images), lines)
+        logger.warning(
+            "%s: %d of %d images cannot be read and are left out:%s", folder, len(broken), len(images), lines
+        )
     return [file for file in images if file not in broken]
 
 
