@@ -111,7 +111,7 @@ def test_an_unreadable_image_is_replaced_by_the_same_one_in_every_run(photos, li
     assert torch.equal(*batches)
     assert len(batches[0]) == 41
     # Of the process without workers; each image once.
-    assert sorted(line.partition(" cannot be read any more")[0] for line in lines) == sorted(
+    assert sorted(line.partition(" cannot be read, and another image takes its place")[0] for line in lines) == sorted(
         str(photos / file) for file in PHOTOS["BROKEN"]
     )
 

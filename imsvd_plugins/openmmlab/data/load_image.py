@@ -39,7 +39,7 @@ class LoadImage(BaseTransform):
             if path not in self._warned:
                 self._warned.add(path)
                 MMLogger.get_current_instance().warning(
-                    "%s cannot be read any more, and another image takes its place: %s",
+                    "%s cannot be read, and another image takes its place: %s",
                     printable(printable_name(path)),
                     printable(str(error) or type(error).__name__),
                 )
