@@ -44,6 +44,7 @@ def main(argv: list[str], tool: str = "train") -> None:
     """
     if not argv or argv[0] in ("-h", "--help"):
         listing = f"CONFIG is a path or a shipped config's name:\n{_listing()}"
+        listing += "\n\nThose that end in _images train on any folder: --cfg-options data_root=FOLDER"
         print(f"usage: {_USAGE[tool]}\n\n{listing}\n\nThe tool's own help:\n")
         _run_tool(tool, ["--help"])
     # Some launchers put an option of their own in front, --local-rank=0.

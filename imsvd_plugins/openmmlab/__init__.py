@@ -17,6 +17,8 @@ from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 from imsvd_plugins.openmmlab.compatibility import model_index
 from imsvd_plugins.openmmlab.compatibility.cpu import CPUDistributedDataParallel
 from imsvd_plugins.openmmlab.data.digits import Digits
+from imsvd_plugins.openmmlab.data.image_folder import ImageFolder, LabelledImageFolder
+from imsvd_plugins.openmmlab.data.load_image import LoadImage
 from imsvd_plugins.openmmlab.evaluation.explain_hook import ExplainHook
 from imsvd_plugins.openmmlab.evaluation.knn_hook import KNNEvalHook
 from imsvd_plugins.openmmlab.evaluation.knn_loop import KNNLoop
@@ -44,8 +46,11 @@ __all__ = [
     "HSICLoss",
     "IMSVDHead",
     "IMSVDLoss",
+    "ImageFolder",
     "KNNEvalHook",
     "KNNLoop",
+    "LabelledImageFolder",
+    "LoadImage",
     "OnlineProbeHook",
     "PlainCheckpointHook",
     "RepresentationHook",
@@ -56,8 +61,9 @@ __all__ = [
 for _node, _classes in {
     MODELS: (IMSVD, SSLHSIC, IMSVDHead, HSICHead, IMSVDLoss, HSICLoss),
     MODEL_WRAPPERS: (CPUDistributedDataParallel,),
-    DATASETS: (Digits,),
+    DATASETS: (Digits, ImageFolder, LabelledImageFolder),
     HOOKS: (ExactResumeHook, ExplainHook, KNNEvalHook, OnlineProbeHook, PlainCheckpointHook, RepresentationHook),
+    NODES["TRANSFORMS"]: (LoadImage,),
     NODES["LOOPS"]: (KNNLoop,),
     NODES["DATA_SAMPLERS"]: (SeededBatchSampler,),
     NODES["PARAM_SCHEDULERS"]: (WarmUpLR, CosineAfterWarmUpLR),

@@ -20,10 +20,12 @@ from mmpretrain.registry import DATASETS, HOOKS, METRICS, MODELS
 
 import imsvd_plugins
 from imsvd_plugins.openmmlab.shipped_configs import resolve_config, shipped_configs
+from imsvd_plugins.openmmlab.training.image_folders import with_folders
 
 TESTS = Path(__file__).parent.parent
 MIM = Path(imsvd_plugins.__file__).parent / ".mim"
 TABLE = runpy.run_path(str(TESTS / "tools" / "config_table.py"))
+FAKE = runpy.run_path(str(Path(__file__).with_name("fake_data.py")))
 KINDS = {path.stem: TABLE["kind"](path) for path in TABLE["shipped"]()}
 DENSE = [name for name, kind in KINDS.items() if kind == "dense"]
 KNN = [name for name, kind in KINDS.items() if kind == "kNN"]
@@ -39,7 +41,7 @@ def _mmpretrain():
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fake")
-    runpy.run_path(str(Path(__file__).with_name("fake_data.py")))["write"](folder / "data")
+    FAKE["write"](folder / "data")
     return folder
 
 
@@ -165,7 +167,9 @@ def _in_data(data, monkeypatch):
 @pytest.mark.usefixtures("_in_data")
 @pytest.mark.parametrize("name", OTHERS)
 def test_every_pipeline_of_a_config_reads_an_image(name):
-    for loader in _loaders(load(name)):
+    cfg = load(name)
+    cfg.merge_from_dict(FAKE["FOLDERS"])
+    for loader in _loaders(with_folders(cfg)):
         inputs = DATASETS.build(loader.dataset)[0]["inputs"]
         views = inputs if isinstance(inputs, list) else [inputs]
         assert all(view.shape[0] == 3 and view.dtype == torch.uint8 for view in views)

@@ -45,6 +45,7 @@ def saved(tmp_path):
         ("imsvd_resnet18_1xb512-coslr-800e_cifar10", None, 32, {}),
         ("imsvd-multicrop_resnet18_1xb256-coslr-800e_imagenette", 128, 128, {"model.neck.hid_channels": 16}),
         ("ssl-hsic_resnet18_1xb256-coslr-800e_imagenette", 128, 128, {"model.neck.hid_channels": 16}),
+        ("imsvd_resnet18_1xb256-coslr-200e_images", 224, 224, {"model.neck.hid_channels": 16}),
         ("imsvd_vit-small-p16_8xb256-coslr-300e_in1k", 224, 224, NARROW),
     ],
 )
@@ -66,7 +67,13 @@ def test_of_a_shipped_config(name, side, of_training, options, saved, image):
     assert encoder.cam_layer is not None
 
 
-@pytest.mark.parametrize("name", ["imsvd_resnet18_1xb512-coslr-800e_cifar10", "imsvd_resnet18_1xb256-coslr-200e_in100"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"imsvd_resnet18_{rest}"
+        for rest in ("1xb512-coslr-800e_cifar10", "1xb256-coslr-200e_in100", "1xb256-coslr-200e_images")
+    ],
+)
 def test_colours_reach_the_network_as_in_the_training(name, saved):
     # Whether the config's loader gives RGB or BGR, the first channel is the red one, normalised by its own mean.
     _, cfg, file = saved(name)

@@ -318,6 +318,11 @@ class TestWhatIsNotExact:
         assert "optim_wrapper.accumulative_counts is 3" in log
         assert "the checkpoint is of iteration 2, and 1 epochs have 4 iterations here" in log
 
+    def test_another_number_of_images(self, config, run):
+        run(config(epochs=1))
+        log = log_of(run(config(epochs=2, resume=True, **{"train_dataloader.dataset.indices": 31})))
+        assert "the checkpoint is of a training on 32 images, and there are 31" in log
+
     def test_a_single_checkpoint_is_too_few(self, config, run):
         log = log_of(run(config(epochs=1, **{"default_hooks.checkpoint.max_keep_ckpts": 1})))
         assert "WARNING - default_hooks.checkpoint.max_keep_ckpts is 1" in log

@@ -19,6 +19,7 @@ from imsvd_plugins.commands import train
 from imsvd_plugins.openmmlab import shipped_configs
 
 TABLE = runpy.run_path(str(Path(__file__).parent.parent / "tools" / "config_table.py"))
+FAKE = runpy.run_path(str(Path(__file__).with_name("fake_data.py")))
 KINDS = {path.stem: TABLE["kind"](path) for path in TABLE["shipped"]()}
 TRAINED = [name for name, kind in KINDS.items() if kind in ("pretraining", "evaluation")]
 # Both methods, all kinds of networks and layouts, and each way to evaluate by training.
@@ -50,7 +51,7 @@ pytestmark = [
 def folder(tmp_path_factory):
     """A working folder with ``data/`` in it."""
     path = tmp_path_factory.mktemp("one_epoch")
-    runpy.run_path(str(Path(__file__).with_name("fake_data.py")))["write"](path / "data")
+    FAKE["write"](path / "data")
     yield path
     # Checkpoints of whole ResNets, with the states of their optimizers.
     shutil.rmtree(path)
@@ -71,6 +72,8 @@ def _run(name):
         options = ["train_cfg.max_epochs=1"]
         if "digits" not in name:
             options.append("train_dataloader.batch_size=4")
+        if name.endswith("_images"):
+            options += [f"{option}={folder}" for option, folder in FAKE["FOLDERS"].items()]
         if KINDS[name] == "evaluation":
             pretraining = next(value for pattern, value in PRETRAINING.items() if re.match(pattern, name))
             checkpoint = (_run(pretraining) / "last_checkpoint").read_text()

@@ -110,6 +110,7 @@ class TestHandingOn:
         assert error.value.code == 0
         assert IMSVD in shown
         assert "--auto-scale-lr" in shown
+        assert "_images train on any folder: --cfg-options data_root=FOLDER" in shown
 
 
 def config_file(folder, lines=""):

@@ -24,6 +24,7 @@ from imsvd_plugins.registry import MODELS
 IMSVD = "imsvd_resnet14-w24_1xb256-coslr-60e_digits"
 HSIC = "ssl-hsic_resnet14-w24_1xb256-coslr-60e_digits"
 VIT = "imsvd_vit-small-p16_8xb256-coslr-300e_in1k"
+IMAGES = "imsvd_resnet18_1xb256-coslr-200e_images"
 IMAGENETTE = "imsvd_resnet18_1xb256-coslr-800e_imagenette"
 PROBE = "resnet14-w24_1xb256-linear-coslr-30e_digits"
 STOCK = Path(mmpretrain.__file__).parent / ".mim/configs/barlowtwins/barlowtwins_resnet50_8xb256-coslr-300e_in1k.py"
@@ -190,6 +191,41 @@ WRONG_TURNS = {
             "custom_hooks.0.test_dataloader.dataset.ann_file=val.txt",
         ],
         r"custom_hooks\.0\.test_dataloader\.dataset\.ann_file: there is no file images/val\.txt\.",
+    ),
+    "a recipe for a folder of images without the folder": (
+        IMAGES,
+        [],
+        r"data_root must be given, a folder of images: --cfg-options data_root=FOLDER\.",
+    ),
+    "a file in place of the folder": (
+        IMAGES,
+        ["data_root=here.pth"],
+        r"data_root must be a folder of images, and 'here\.pth' is a file: --cfg-options data_root=FOLDER\.",
+    ),
+    "a folder of other files": (
+        IMAGES,
+        ["data_root=images/meta"],
+        r"data_root must be a folder with images \(.*\), and images/meta has none among 2 files \(\.txt\)\.",
+    ),
+    "fewer images than the batch": (
+        IMAGES,
+        ["data_root=images"],
+        r"train_dataloader\.dataset has 2 images, .* \(256 x 1 process\), .*: set train_dataloader\.batch_size to 2 .*",
+    ),
+    "one image": (
+        IMAGES,
+        ["data_root=others"],
+        r"train_dataloader\.dataset has 1 images, fewer than the global batch .*, so .*: add images\.",
+    ),
+    "a labelled folder that is not there": (
+        IMAGES,
+        ["data_root=images", "labelled_root=absent"],
+        r"labelled_root must be a folder of images, and 'absent' does not exist: --cfg-options labelled_root=FOLDER\.",
+    ),
+    "a labelled folder of one class": (
+        IMAGES,
+        ["data_root=images", "train_dataloader.batch_size=2", "labelled_root=others"],
+        r"labelled_root must be .* for each class, two at least; others has 1\.",
     ),
     "fewer kNN images than neighbours": (
         IMSVD,

@@ -16,6 +16,8 @@ from imsvd_plugins.registry import MODELS, NODES
 Pipeline = list[dict[str, Any]]
 
 _TRANSFORMS = NODES["TRANSFORMS"]
+# The steps that read a file; here the images are read already.
+_LOADERS = ("LoadImageFromFile", "LoadImage")
 _PACK: Pipeline = [{"type": "PackInputs"}]
 # What an evaluation takes of a crop's size, as ImageNet's 256 pixels for crops of 224.
 _RESIZED = 256 / 224
@@ -32,9 +34,9 @@ class PipelineView:
 
     def __init__(self, pipelines: Sequence[Pipeline], weights: Sequence[int], preprocessor: dict[str, Any]) -> None:
         # A loader reads an image's bytes as BGR; a dataset that has the images itself gives them as RGB.
-        self._bgr = any(_name(step) == "LoadImageFromFile" for step in pipelines[0])
+        self._bgr = any(_name(step) in _LOADERS for step in pipelines[0])
         self._composed = [
-            Compose([_TRANSFORMS.build(step) for step in pipeline if _name(step) != "LoadImageFromFile"])
+            Compose([_TRANSFORMS.build(step) for step in pipeline if _name(step) not in _LOADERS])
             for pipeline in pipelines
         ]
         self._weights = list(weights)
@@ -77,7 +79,7 @@ def plain_view(cfg: dict[str, Any], size: int | None, *, trusted: bool) -> Pipel
     pipeline = list(found or [])
     if found is None or size is not None:
         side = size or next(_crop_sizes(train), None)
-        load = [step for step in found or train if _name(step) == "LoadImageFromFile"]
+        load = [step for step in found or train if _name(step) in _LOADERS]
         resize: Pipeline = []
         if side is not None:
             short = side if size is not None else round(side * _RESIZED)

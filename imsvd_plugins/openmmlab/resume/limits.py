@@ -51,6 +51,10 @@ def of_checkpoint(runner: Runner, loaded: dict[str, Any] | None) -> list[str]:
         reasons.append(
             f"the checkpoint is of {len(loaded['random_states'])} processes, and there are {get_world_size()}"
         )
+    count = num_images(runner)
+    # Checkpoints of earlier versions do not say how many there were.
+    if loaded is not None and loaded.get("num_images", count) != count:
+        reasons.append(f"the checkpoint is of a training on {loaded['num_images']} images, and there are {count}")
     accumulated = getattr(runner.optim_wrapper, "_accumulative_counts", 1)
     if runner.iter % accumulated:
         reasons.append(
@@ -68,6 +72,12 @@ def checkpoint_hooks(runner: Runner) -> list[CheckpointHook]:
 def sampler_of(runner: Runner) -> Any:
     """The sampler that gives the training images' order."""
     return getattr(runner.train_dataloader.batch_sampler, "sampler", runner.train_dataloader.sampler)
+
+
+def num_images(runner: Runner) -> int | None:
+    """How many images the training has; None of a stream."""
+    dataset = runner.train_dataloader.dataset
+    return len(dataset) if hasattr(dataset, "__len__") else None
 
 
 def _norms_differ(runner: Runner) -> bool:

@@ -145,6 +145,7 @@ class ExactResumeHook(Hook):
                 "random_states": self._states,
                 "sampler_seed": getattr(limits.sampler_of(runner), "seed", None),
                 "validated": self._validated,
+                "num_images": limits.num_images(runner),
             }
 
     def _gather(self) -> None:

@@ -4,14 +4,12 @@ mmengine and torch notice most of it too, but later and by the consequences.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.dataset import InfiniteSampler, pseudo_collate
 from mmengine.logging import MMLogger
 from mmengine.registry import FUNCTIONS
-from mmpretrain.datasets import CustomDataset
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -21,7 +19,7 @@ from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 from imsvd_plugins.openmmlab.compatibility.hue_jitter import check_hue_jitter
 from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.openmmlab.methods.building import class_of
-from imsvd_plugins.registry import DATASETS
+from imsvd_plugins.openmmlab.training.datasets import check_datasets, is_missing
 
 # Cells of a joint distribution for each sample of the batch; the papers' recipes have up to 3.1.
 _CELLS_PER_SAMPLE = 4
@@ -35,19 +33,19 @@ def check_config(cfg: Any) -> None:
             images are collated in a way that a self-supervised algorithm does not know, or get a hue jitter that the
             installed mmcv cannot do.
     """
-    for check in (_check_weights, _check_images, _check_collation, _check_schedule_by_epoch, check_hue_jitter):
+    for check in (_check_weights, check_datasets, _check_collation, _check_schedule_by_epoch, check_hue_jitter):
         check(cfg)
 
 
 def _check_weights(cfg: Any) -> None:
     """Weights to begin with are there."""
     for key, part in _parts("model", cfg.get("model")):
-        if part.get("type") == "Pretrained" and _is_missing(part.get("checkpoint")):
+        if part.get("type") == "Pretrained" and is_missing(part.get("checkpoint")):
             raise ConfigValueError(
                 f"{key}.checkpoint must be a checkpoint's file, and {part.get('checkpoint')!r} is none: "
                 f"--cfg-options {key}.checkpoint=FILE."
             )
-    if cfg.get("load_from") is not None and _is_missing(cfg.load_from):
+    if cfg.get("load_from") is not None and is_missing(cfg.load_from):
         raise ConfigValueError(f"load_from must be a checkpoint's file, and {cfg.load_from!r} is none.")
 
 
@@ -58,49 +56,6 @@ def _parts(key: str, value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, child in children:
         yield from _parts(f"{key}.{name}", child)
-
-
-def _is_missing(path: Any) -> bool:
-    return isinstance(path, str) and "://" not in path and not (path and Path(path).expanduser().exists())
-
-
-def _check_images(cfg: Any) -> None:
-    """The folders and lists of mmpretrain's datasets of image files are there, those of evaluations too."""
-    for key, config in _datasets(cfg):
-        found = DATASETS.get(config["type"]) if isinstance(config.get("type"), str) else config.get("type")
-        if not (isinstance(found, type) and issubclass(found, CustomDataset)):
-            continue  # Others have lists of their own, which some download.
-        dataset = DATASETS.build({**config, "pipeline": [], "lazy_init": True})
-        if dataset.ann_file and _is_missing(dataset.ann_file):
-            raise ConfigValueError(f"{key}.ann_file: there is no file {dataset.ann_file}.")
-        folder = dataset.img_prefix
-        if folder and _is_missing(folder):
-            raise ConfigValueError(f"{key}: there is no folder {folder}; see data_root, data_prefix and split.")
-        if dataset.ann_file or "://" in folder:
-            continue
-        pattern = "*/**/*" if dataset.with_label else "**/*"
-        if not any(dataset.is_valid_file(path.name) for path in Path(folder).expanduser().glob(pattern)):
-            kind = "a folder for each class with images" if dataset.with_label else "images"
-            raise ConfigValueError(f"{key}: {folder} must hold {kind} ({', '.join(sorted(dataset.extensions))}).")
-        count = sum(path.is_dir() for path in Path(folder).expanduser().iterdir())
-        if dataset.with_label and dataset.CLASSES is not None and len(dataset.CLASSES) != count:
-            raise ConfigValueError(
-                f"{key}: {folder} must have a folder for each of the {len(dataset.CLASSES)} classes of "
-                f"{found.__name__}, got {count}; for other classes take type='CustomDataset'."
-            )
-
-
-def _datasets(cfg: Any) -> Iterator[tuple[str, Any]]:
-    """The configs of all datasets that a training reads."""
-    places = [("", cfg), *((f"custom_hooks.{i}.", hook) for i, hook in enumerate(cfg.get("custom_hooks") or []))]
-    for prefix, place in places:
-        for name in ("train_dataloader", "val_dataloader", *(["test_dataloader"] if prefix else [])):
-            loader = place.get(name) if isinstance(place, dict) or not prefix else None
-            key, part = f"{prefix}{name}", loader
-            # A wrapper's dataset is a dataset too.
-            while isinstance(part, dict) and isinstance(part.get("dataset"), dict):
-                key, part = f"{key}.dataset", part["dataset"]
-                yield key, part
 
 
 def _check_collation(cfg: Any) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 
 from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.openmmlab.evaluation.mode import bare_model
+from imsvd_plugins.openmmlab.training.image_folders import with_folders
 from imsvd_plugins.openmmlab.training.preflight import check_batches, check_config, check_model, check_schedules
 
 
@@ -19,6 +20,12 @@ class CheckedRunner(Runner):
     the key. In a config: ``runner_type='imsvd_plugins.CheckedRunner'``, which mmpretrain's own tools obey; the shipped
     configs have it, and ``imsvd-plugins train`` adds it to configs that name no runner.
     """
+
+    @classmethod
+    def from_cfg(cls, cfg: Any) -> "CheckedRunner":
+        """Build a runner, as mmengine's, from a config whose image folders may be given by one option for all."""
+        runner: CheckedRunner = super().from_cfg(with_folders(cfg))
+        return runner
 
     def train(self) -> nn.Module:
         """Train, as mmengine's Runner.

@@ -1,0 +1,54 @@
+"""Where a config's datasets of image folders get their folder from: one option for all of them."""
+
+import copy
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from imsvd_plugins.openmmlab.data.image_folder import ImageFolder
+from imsvd_plugins.registry import DATASETS
+
+
+def with_folders(cfg: Any) -> Any:
+    """A config whose image folders are filled in, so that ``--cfg-options data_root=PHOTOS`` is all that they need.
+
+    Each :class:`~imsvd_plugins.openmmlab.data.image_folder.ImageFolder` anywhere in the config, and each subclass of
+    it, takes from the config's top level what it does not say itself: its folder, which is ``data_root``, or
+    ``labelled_root`` of a LabelledImageFolder; ``check_images``; and ``image_check`` in ``work_dir`` for ``cache_dir``.
+    A hook in ``custom_hooks`` whose folder is not given is left out.
+
+    Args:
+        cfg: The config.
+
+    Returns:
+        A copy.
+    """
+    cfg = copy.deepcopy(cfg)
+    for kind, dataset in _image_folders(cfg):
+        given = {"data_root": cfg.get(kind.option), "check_images": cfg.get("check_images", True)}
+        if cfg.get("work_dir"):
+            given["cache_dir"] = os.path.join(cfg["work_dir"], "image_check")
+        for key, value in given.items():
+            if dataset.get(key) is None:
+                dataset[key] = value
+    if cfg.get("custom_hooks"):
+        cfg["custom_hooks"] = [
+            hook
+            for hook in cfg["custom_hooks"]
+            if all(dataset["data_root"] is not None for _, dataset in _image_folders(hook))
+        ]
+    return cfg
+
+
+def _image_folders(part: Any, key: str = "") -> Iterator[tuple[type[ImageFolder], Any]]:
+    """All datasets of this kind, each with its class."""
+    if isinstance(part, dict) and key in ("dataset", "datasets"):
+        kind = part.get("type")
+        found = DATASETS.get(kind) if isinstance(kind, str) else kind
+        if isinstance(found, type) and issubclass(found, ImageFolder):
+            yield found, part
+    items = part.items() if hasattr(part, "items") else ()
+    for name, child in items:
+        yield from _image_folders(child, name)
+    for child in part if isinstance(part, (list, tuple)) else ():
+        yield from _image_folders(child, key)
