@@ -6,6 +6,7 @@ import torch
 from lightly.utils.benchmarking import knn_predict
 from lightly.utils.benchmarking.topk import mean_topk_accuracy
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils.data import DataLoader, DistributedSampler
@@ -18,7 +19,7 @@ class KNNCallback(Callback):
     """Top-1 accuracy of Lightly's weighted kNN vote on frozen features, in each validation, as ``val_knn_top1``.
 
     The bank of labelled training images is the data module's ``bank_dataloader``, as this package's have it; the
-    queries are the validation images. On several devices Lightning repeats a few of these until all have as many,
+    queries are the validation images. Where that gives None there are no labelled images, and nothing is evaluated. On several devices Lightning repeats a few of these until all have as many,
     and they count twice.
 
     Args:
@@ -47,7 +48,11 @@ class KNNCallback(Callback):
                 "images as an evaluation sees them, such as imsvd_plugins.lightly.data's. Without labels leave "
                 "KNNCallback out."
             )
-        size = len(trainer.datamodule.bank_dataloader().dataset)  # type: ignore[attr-defined]
+        bank = trainer.datamodule.bank_dataloader()  # type: ignore[attr-defined]
+        if bank is None:
+            rank_zero_info("KNNCallback has nothing to do, because the data have no labelled images.")
+            return
+        size = len(bank.dataset)
         if size < self.k:
             raise SettingsError(f"k of KNNCallback must be at most the size of the bank, {size}, got {self.k}.")
 
