@@ -24,7 +24,16 @@ if TYPE_CHECKING or dist.is_available():
 else:  # Some builds of torch have no torch.distributed, and then no group can be given.
     ProcessGroup = DeviceMesh = type(None)
 
-__all__ = ["GroupOrMesh", "ProcessGroup", "all_gather", "all_reduce_sum", "batch_sizes", "resolve_group", "world_size"]
+__all__ = [
+    "GroupOrMesh",
+    "ProcessGroup",
+    "all_gather",
+    "all_reduce_sum",
+    "batch_sizes",
+    "is_first_rank",
+    "resolve_group",
+    "world_size",
+]
 
 # What the losses take as `process_group`, beside None for the default group.
 GroupOrMesh: TypeAlias = ProcessGroup | DeviceMesh
@@ -62,6 +71,11 @@ def resolve_group(process_group: GroupOrMesh | None) -> ProcessGroup | None:
 def world_size(group: ProcessGroup | None = None) -> int:
     """Number of processes ``W`` in a group, by default in the default group; 1 without one."""
     return dist.get_world_size(group) if dist.is_available() and dist.is_initialized() else 1
+
+
+def is_first_rank() -> bool:
+    """Whether this is the process that speaks for all of them: rank 0 of the default group, or the only one."""
+    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
 
 
 def all_reduce_sum(x: Tensor, group: ProcessGroup | None = None) -> Tensor:

@@ -19,8 +19,8 @@ class KNNCallback(Callback):
     """Top-1 accuracy of Lightly's weighted kNN vote on frozen features, in each validation, as ``val_knn_top1``.
 
     The bank of labelled training images is the data module's ``bank_dataloader``, as this package's have it; the
-    queries are the validation images. Where that gives None there are no labelled images, and nothing is evaluated. On several devices Lightning repeats a few of these until all have as many,
-    and they count twice.
+    queries are the validation images. Where that gives None there are no labelled images, and nothing is evaluated. On
+    several devices Lightning repeats a few of the queries until all have as many, and they count twice.
 
     Args:
         k: Number of neighbours.

@@ -62,6 +62,8 @@ def _run(argv: list[str]) -> None:
     with warnings.catch_warnings():
         # It is meant: the launcher of several processes starts them with this process' own sys.argv.
         warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended to run from within Python")
+        # Images without labels have nothing to validate on.
+        warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")
         _CommandLine(
             LightningModule,
             LightningDataModule,
@@ -158,14 +160,14 @@ class _CommandLine(LightningCLI):
 
         Further checkpoints, such as those of the best epoch, get the place of this command's own.
         """
-        callbacks = self._get(self.config_init, "trainer", default={}).get("callbacks") or []
+        given = self._get(self.config_init, "trainer", default={}).get("callbacks") or []
+        callbacks = given if isinstance(given, list) else [given]
         if self.config[self.subcommand].trainer.enable_checkpointing is False:
             self._parser(self.subcommand).callback_keys.remove("checkpoint")
-            callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
-            kwargs["callbacks"] = callbacks
+            kwargs["callbacks"] = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
         for callback in callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
-                callback.dirpath = self.config[self.subcommand].checkpoint.dirpath
+                callback.dirpath = os.path.realpath(self.config[self.subcommand].checkpoint.dirpath)
         return super().instantiate_trainer(**kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
