@@ -31,6 +31,7 @@ __all__ = [
     "all_reduce_sum",
     "batch_sizes",
     "gather_rows",
+    "is_first_rank",
     "resolve_group",
     "world_size",
 ]
@@ -71,6 +72,11 @@ def resolve_group(process_group: GroupOrMesh | None) -> ProcessGroup | None:
 def world_size(group: ProcessGroup | None = None) -> int:
     """Number of processes ``W`` in a group, by default in the default group; 1 without one."""
     return dist.get_world_size(group) if dist.is_available() and dist.is_initialized() else 1
+
+
+def is_first_rank() -> bool:
+    """Whether this is the process that speaks for all of them: rank 0 of the default group, or the only one."""
+    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
 
 
 def all_reduce_sum(x: Tensor, group: ProcessGroup | None = None) -> Tensor:

@@ -20,6 +20,7 @@ import torch.distributed as dist
 def main(*, rank, world_size, store, results, file, name, args):
     torch.set_num_threads(1)
     warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", r"num_bins = \d+ with a batch of \d+")  # batches are small, as in pyproject.toml
     faulthandler.dump_traceback_later(100)  # shows where a rank hangs
     try:
         # A file, not a port: no other process can take it first.

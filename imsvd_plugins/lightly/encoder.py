@@ -28,6 +28,7 @@ _PLAIN_VIEWS: dict[str, View] = {
     "DigitsDataModule": digit_to_tensor,
     "CIFAR10DataModule": cifar10_to_tensor,
     "ImageFolderDataModule": folder_to_tensor,
+    "ImagesDataModule": folder_to_tensor,
 }
 _RESIZING = (T.Resize, T.CenterCrop, transforms.Resize, transforms.CenterCrop)
 _HEAD_ASSUMED = "The checkpoint does not tell the projection head's activations: ReLU is assumed."

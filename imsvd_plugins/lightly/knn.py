@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
@@ -19,8 +20,8 @@ class KNNCallback(Callback):
     """Top-1 accuracy of a weighted kNN vote on frozen features, in each validation, as ``val_knn_top1``, 0 to 1.
 
     The bank of labelled training images is the data module's ``bank_dataloader``, as this package's have it; the
-    queries are the validation images. Each image counts once on any number of devices, and each device keeps its own
-    share of the bank only.
+    queries are the validation images. A data module without labelled images gives None, and nothing is evaluated. Each
+    image counts once on any number of devices, and each device keeps its own share of the bank only.
 
     Args:
         k: Number of neighbours.
@@ -48,13 +49,18 @@ class KNNCallback(Callback):
                 "images as an evaluation sees them, such as imsvd_plugins.lightly.data's. Without labels leave "
                 "KNNCallback out."
             )
-        size = len(trainer.datamodule.bank_dataloader().dataset)  # type: ignore[attr-defined]
+        bank = trainer.datamodule.bank_dataloader()  # type: ignore[attr-defined]
+        if bank is None:
+            rank_zero_info("KNNCallback has nothing to do, because the data have no labelled images.")
+            return
+        size = len(bank.dataset)
         if size < self.k:
             raise SettingsError(f"k of KNNCallback must be at most the size of the bank, {size}, got {self.k}.")
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew."""
         self._queries: list[Share] = []
+        self._bank: Share | None = None
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -62,8 +68,10 @@ class KNNCallback(Callback):
         """Fill the bank; not at the epoch's start, when a callback of averaged weights may still have to put them."""
         if trainer.sanity_checking or batch_idx or dataloader_idx:
             return
-        loader = _own_share(trainer.datamodule.bank_dataloader(), trainer)  # type: ignore[attr-defined]
-        self._bank = _joined([_see(trainer, pl_module, batch) for batch in _on_device(trainer, loader)])
+        loader = trainer.datamodule.bank_dataloader()  # type: ignore[attr-defined]
+        if loader is not None:
+            own = _on_device(trainer, _own_share(loader, trainer))
+            self._bank = _joined([_see(trainer, pl_module, batch) for batch in own])
 
     def on_validation_batch_end(
         self,
@@ -75,19 +83,19 @@ class KNNCallback(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep the features of a batch."""
-        if not trainer.sanity_checking:
+        if self._bank is not None:
             self._queries.append(_see(trainer, pl_module, batch))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let the bank vote, and give the memory back."""
-        if trainer.sanity_checking:
+        if self._bank is None:
             return
         features, labels = _joined(self._queries)
         count = _count_once(trainer, len(labels))
         shares = knn_accuracy(*self._bank, features[:count], labels[:count], [self.k], self.temperature)
         # The same number on all ranks; their mean is what Lightning asks for.
         pl_module.log("val_knn_top1", shares[self.k], prog_bar=True, sync_dist=True)
-        self._queries, self._bank = [], (torch.empty(0), torch.empty(0))
+        self._queries, self._bank = [], None
 
 
 @torch.no_grad()

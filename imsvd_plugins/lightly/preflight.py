@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Trainer
-from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
@@ -52,17 +51,10 @@ def check_batches(trainer: Trainer) -> None:
 
 
 def check_num_bins(trainer: Trainer, criterion: nn.Module) -> None:
-    """Warn of more bins than images, whose entropy is out of reach."""
+    """Warn of more bins than a batch can fill."""
     batches = _batches(trainer)
-    if not isinstance(criterion, IMSVDLoss) or batches is None:
-        return
-    images = batches.batch_size * (trainer.world_size if criterion.gather_distributed else 1)
-    if criterion.num_bins > images:
-        rank_zero_warn(
-            f"num_bins = {criterion.num_bins} is more than the {images} images that the loss sees in a step: the "
-            f"entropy of a variable is at most log {images}, and some bins stay empty. Take fewer bins or a larger "
-            "batch."
-        )
+    if isinstance(criterion, IMSVDLoss) and batches is not None:
+        criterion.check_bins(batches.batch_size * (trainer.world_size if criterion.gather_distributed else 1))
 
 
 def num_features(trainer: Trainer, backbone: nn.Module) -> int | None:

@@ -1,15 +1,27 @@
 """The IMSVD loss as a module."""
 
+import warnings
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 
 from imsvd_plugins import functional as F
 from imsvd_plugins.checks import check_integer, check_non_negative, check_positive
-from imsvd_plugins.distributed import GroupOrMesh
+from imsvd_plugins.distributed import GroupOrMesh, is_first_rank, resolve_group, world_size
+from imsvd_plugins.losses.bins import TooManyBinsWarning, too_many_bins
 from imsvd_plugins.losses.gathering import GatheringLoss
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, TooManyBinsWarning, stacklevel=4)
 
 
 class IMSVDLoss(GatheringLoss):
     """IMSVD: Information-Maximized Soft Variable Discretization (Niu et al. 2025, arXiv 2501.03469).
+
+    At its first batch in training, unless that is compiled, it gives a
+    :class:`~imsvd_plugins.losses.bins.TooManyBinsWarning` if the batch is far smaller than ``num_bins`` squared.
 
     Args:
         num_bins: Bins ``K`` of a variable, at least 2; must divide the projector's output dimension. The paper's: 80
@@ -34,6 +46,8 @@ class IMSVDLoss(GatheringLoss):
         >>> criterion.forward_components(z_a, z_b)._fields
         ('loss', 'diagonal', 'off_diagonal', 'invariance')
     """
+
+    _bins_checked = False
 
     def __init__(
         self,
@@ -63,7 +77,7 @@ class IMSVDLoss(GatheringLoss):
 
     def forward_components(self, z_a: Tensor, z_b: Tensor, *more_views: Tensor) -> F.IMSVDTerms:
         """The loss and its unweighted, detached terms, for logging."""
-        return F.imsvd_loss(
+        terms = F.imsvd_loss(
             (z_a, z_b, *more_views),
             self.num_bins,
             temperature=self.temperature,
@@ -73,6 +87,22 @@ class IMSVDLoss(GatheringLoss):
             gather_distributed=self.gather_distributed,
             process_group=self.process_group,
         )
+        if self.training and not self._bins_checked and not torch.compiler.is_compiling():
+            self.check_bins(
+                len(z_a) * (world_size(resolve_group(self.process_group)) if self.gather_distributed else 1)
+            )
+        return terms
+
+    def check_bins(self, samples: int, warn: Callable[[str], None] = _warn) -> None:
+        """Warn of too many bins, on the first rank and once for this loss; a host does it before its first step.
+
+        Args:
+            samples: Samples ``N`` in the batch, of all ranks that gather.
+            warn: Takes the warning.
+        """
+        if not self._bins_checked and is_first_rank() and (message := too_many_bins(self.num_bins, samples)):
+            warn(message)
+        self._bins_checked = True
 
     def extra_repr(self) -> str:
         """Settings as shown by ``print(model)``."""

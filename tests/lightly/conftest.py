@@ -201,3 +201,34 @@ def packed(tmp_path):
         content[f"{split}_labels"] = labels
     np.savez(tmp_path / "packed.npz", **content)
     return tmp_path / "packed.npz"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A user's folder: 40 images of every kind, nested, the last three unreadable, and a file that is none."""
+    root = tmp_path / "photos"
+    folders = [root, root / "2023", root / "2023" / "summer", root / "2024"]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(0)
+    rotated = Image.Exif()
+    rotated[0x0112] = 6
+    for index in range(37):
+        pixels = generator.integers(0, 256, (40, 52, 4), np.uint8)
+        colours, grey = Image.fromarray(pixels[..., :3]), Image.fromarray(pixels[..., 0])
+        image, suffix, options = [
+            (grey, "png", {}),
+            (Image.fromarray(pixels), "PNG", {}),
+            (colours.convert("P"), "gif", {}),
+            (colours.convert("CMYK"), "JPG", {}),
+            (colours, "jpeg", {"exif": rotated}),
+            (Image.fromarray(pixels[..., 0].astype(np.uint16) * 257), "Tif", {}),
+            (colours, "bmp", {}),
+            (colours, "WebP", {}),
+        ][index % 8]
+        image.save(folders[index % 4] / f"{index}.{suffix}", **options)
+    (root / "cut.jpg").write_bytes((root / "4.jpeg").read_bytes()[:300])
+    (root / "empty.PNG").touch()
+    (root / "2023" / "page.jpg").write_text("no image")
+    (root / "notes.txt").write_text("no image")
+    return root

@@ -49,8 +49,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
     # The averaged weights are the checkpoint's own; there is nothing more to restore for a validation.
     pytest.mark.filterwarnings("ignore:You're using the WeightAveraging callback, but loading a checkpoint outside"),
-    # The batch is small so that the configs train in seconds.
-    pytest.mark.filterwarnings("ignore:num_bins = \\d+ is more than the 4 images"),
     # LightningCLI uses what jsonargparse is giving up.
     pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning"),
 ]

@@ -1,6 +1,7 @@
 """What is refused before the first step, and that looking changes nothing."""
 
 import random
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from imsvd_plugins.lightly import IMSVD, SSLHSIC, IMSVDLoss, IMSVDProjectionHead, preflight
 from imsvd_plugins.lightly.errors import SettingsError
+from imsvd_plugins.losses import TooManyBinsWarning
 
 pytestmark = [
     # The data are to train on alone.
@@ -168,10 +170,16 @@ def test_a_last_image_that_is_not_come_to_does_no_harm(make_trainer):
     assert trainer.global_step == 1
 
 
-def test_more_bins_than_images_are_warned_of(make_trainer):
+def test_more_bins_than_a_batch_can_fill_are_warned_of_once(make_trainer):
     trainer = make_trainer(max_epochs=1, limit_val_batches=0)
-    with pytest.warns(UserWarning, match="num_bins = 4 is more than the 3 images .* at most log 3"):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         trainer.fit(model(32), DataLoader(Recorder(6), 3))
+    messages = [str(warning.message) for warning in caught if warning.category is TooManyBinsWarning]
+    assert len(messages) == 1
+    assert messages[0].startswith(
+        "num_bins = 4 with a batch of 3: the joint entropy of two variables cannot exceed log 3"
+    )
 
 
 def test_a_single_variable_is_refused():

@@ -340,7 +340,7 @@ def test_a_wrong_turn_ends_in_one_line(turn, main):
         (
             IMSVD,
             ["model.head.loss.num_bins=128"],
-            "model.head.loss.num_bins is 128 with a batch of 256: a joint entropy cannot exceed log 256 for one-hot "
+            "num_bins = 128 with a batch of 256: the joint entropy of two variables cannot exceed log 256 for one-hot "
             "codes, far from 2 log 128. Near 16 bins, or a larger batch, the two meet.",
         ),
         (

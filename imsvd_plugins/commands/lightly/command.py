@@ -1,4 +1,4 @@
-"""``imsvd-plugins lightly fit --config FILE``: Lightning's own command line, for methods of Lightly's form."""
+"""``imsvd-plugins lightly fit --config NAME``: Lightning's own command line, for methods of Lightly's form."""
 
 import os
 import sys
@@ -10,12 +10,13 @@ from typing import Any, NoReturn
 
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from imsvd_plugins.commands.lightly.given_settings import given_settings
 from imsvd_plugins.commands.lightly.setting_faults import find_fault
+from imsvd_plugins.commands.lightly.shipped_configs import shipped_configs, with_shipped_configs
 
 _PROG = "imsvd-plugins lightly"
 _ROOTS = {"trainer": Trainer, "model": LightningModule, "data": LightningDataModule, "checkpoint": ModelCheckpoint}
@@ -37,6 +38,10 @@ def main(argv: list[str]) -> None:
     if (folder := os.getcwd()) not in sys.path:
         sys.path.append(folder)  # as python has it for a script
     try:
+        argv = with_shipped_configs(argv)
+    except ValueError as error:
+        _refuse(error)
+    try:
         _run(argv)
     except MisconfigurationException as error:  # Lightning's class of mistakes in the settings, and ours.
         _refuse(error)
@@ -57,6 +62,8 @@ def _run(argv: list[str]) -> None:
     with warnings.catch_warnings():
         # It is meant: the launcher of several processes starts them with this process' own sys.argv.
         warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended to run from within Python")
+        # Images without labels have nothing to validate on.
+        warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")
         _CommandLine(
             LightningModule,
             LightningDataModule,
@@ -67,9 +74,13 @@ def _run(argv: list[str]) -> None:
             # A resumed run writes to the folder that it comes from.
             save_config_kwargs={"overwrite": True},
             parser_class=_Parser,
-            parser_kwargs={"prog": _PROG},
+            parser_kwargs={"prog": _PROG, "epilog": _shipped(), "fit": {"epilog": _shipped()}},
             args=argv,
         )
+
+
+def _shipped() -> str:
+    return f"Configs that ship with this package, for --config: {', '.join(shipped_configs())}."
 
 
 class _WrongSettingsError(Exception):
@@ -145,9 +156,18 @@ class _CommandLine(LightningCLI):
             raise cause from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Leave this command's checkpoints out if none are wanted; Lightning would refuse the two together."""
+        """Leave checkpoints out if none are wanted, where Lightning would refuse the two together.
+
+        Further checkpoints, such as those of the best epoch, get the place of this command's own.
+        """
+        given = self._get(self.config_init, "trainer", default={}).get("callbacks") or []
+        callbacks = given if isinstance(given, list) else [given]
         if self.config[self.subcommand].trainer.enable_checkpointing is False:
             self._parser(self.subcommand).callback_keys.remove("checkpoint")
+            kwargs["callbacks"] = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
+        for callback in callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+                callback.dirpath = os.path.realpath(self.config[self.subcommand].checkpoint.dirpath)
         return super().instantiate_trainer(**kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

@@ -21,9 +21,6 @@ from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.openmmlab.methods.building import class_of
 from imsvd_plugins.openmmlab.training.datasets import check_datasets, is_missing
 
-# Cells of a joint distribution for each sample of the batch; the papers' recipes have up to 3.1.
-_CELLS_PER_SAMPLE = 4
-
 
 def check_config(cfg: Any) -> None:
     """Check what the config alone tells, before any data is loaded.
@@ -213,10 +210,6 @@ def check_batches(dataloader: DataLoader[Any], model: nn.Module, processes: int)
             "the loss is a statistic of the batch."
         )
     for loss in losses:
-        samples = batch * processes if loss.gather_distributed else batch
-        if isinstance(loss, IMSVDLoss) and loss.num_bins**2 > _CELLS_PER_SAMPLE * samples:
-            MMLogger.get_current_instance().warning(
-                f"model.head.loss.num_bins is {loss.num_bins} with a batch of {samples}: a joint entropy cannot exceed "
-                f"log {samples} for one-hot codes, far from 2 log {loss.num_bins}. Near {samples**0.5:.0f} bins, or a "
-                "larger batch, the two meet."
-            )
+        if isinstance(loss, IMSVDLoss):
+            samples = batch * processes if loss.gather_distributed else batch
+            loss.check_bins(samples, MMLogger.get_current_instance().warning)
