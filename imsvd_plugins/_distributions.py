@@ -1,4 +1,4 @@
-"""What the installed distributions declare, whatever state their metadata are in."""
+"""Entry points of the installed distributions, even if some distributions' metadata are broken."""
 
 import re
 import warnings
@@ -7,10 +7,9 @@ from importlib.metadata import EntryPoint, distributions
 
 
 def entry_points() -> Iterator[tuple[str, str, Iterable[EntryPoint]]]:
-    """Of each installed distribution its normalized name, its name and version, and its entry points.
+    """Yield each installed distribution's normalized name, its name and version, and its entry points.
 
-    Another's broken metadata must not keep this package's own plug-ins from being found, so that each distribution is
-    read by itself.
+    Each distribution is read by itself, so that broken metadata of another do not hide this package's own plug-ins.
     """
     for index, found in enumerate(distributions()):
         try:
@@ -18,8 +17,8 @@ def entry_points() -> Iterator[tuple[str, str, Iterable[EntryPoint]]]:
         except UnicodeDecodeError:
             metadata = "unreadable"
         if not metadata:
-            continue  # The remnant of an installation: pip does not count it as installed either.
-        # Of thousands of distributions a parser of mails would take seconds.
+            continue  # The remnant of an installation, which pip does not count as installed either.
+        # For thousands of distributions the standard library's email parser would take seconds.
         headers = dict(re.findall(r"^(Name|Version):[ \t]*(.*?)\s*$", metadata.partition("\n\n")[0], re.MULTILINE))
         if name := headers.get("Name"):
             project, label = re.sub(r"[-_.]+", "-", name).lower(), f"{name} {headers.get('Version', '')}".strip()
@@ -35,7 +34,7 @@ def entry_points() -> Iterator[tuple[str, str, Iterable[EntryPoint]]]:
 
 
 def describe(error: BaseException) -> str:
-    """An error's class and message, whatever its message does."""
+    """An error's class and message, even if the message itself raises."""
     try:
         message = str(error)
     except KeyboardInterrupt:  # the user's

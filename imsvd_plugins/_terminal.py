@@ -1,11 +1,11 @@
-"""What the subcommands share."""
+"""Output and argument types that the subcommands share."""
 
 import argparse
 from collections.abc import Sequence
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print aligned columns, without those that are empty but for their heading."""
+    """Print aligned columns, without those that have only a heading."""
     shown = [[printable(cell) for cell in row] for row in rows]
     columns = [column for column in zip(*shown, strict=True) if any(map(str.strip, column[1:]))]
     widths = [max(map(len, column)) for column in columns]
@@ -14,7 +14,7 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def printable(text: str) -> str:
-    """The text with its control characters, which would command the terminal, spelt out."""
+    """Escape a text's control characters, which the terminal would obey."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

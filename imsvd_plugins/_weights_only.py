@@ -1,4 +1,4 @@
-"""The commands read checkpoints as data: no code that a file names is run, whatever a host would allow."""
+"""The commands read checkpoints as data: they never run code that a file names, even if a host would."""
 
 import os
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ _FORCE, _TRUST = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_L
 
 @contextmanager
 def weights_only() -> Iterator[None]:
-    """Inside, ``torch.load`` reads tensors and plain data alone, also where a host asks it to trust the file.
+    """Inside, ``torch.load`` reads only tensors and plain data, even if a host asks it to trust the file.
 
-    Whoever sets ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD`` trusts all files and keeps that.
+    If the user has set ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD``, all files are trusted as before.
     """
     trusting = os.environ.get(_TRUST, "0").lower() in ("1", "y", "yes", "true")  # as torch reads it
     with _forced("0" if trusting else "1"):
@@ -40,7 +40,7 @@ def _forced(value: str) -> Iterator[None]:
 
 
 def reason(error: UnpicklingError) -> str:
-    """What torch found in the file, in one line: its own message has advice before and after it."""
+    """What torch found in the file, in one line, without the advice around it in torch's message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     found = [line for line in lines if not line.startswith("Check the documentation of torch.load")]
     last = found[-1] if found else type(error).__name__

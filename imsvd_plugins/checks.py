@@ -1,4 +1,4 @@
-"""Validation of numbers: each error names the argument, what came and what is allowed."""
+"""Validation of numbers. Each error names the argument, the given value and what is allowed."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The command ``imsvd-plugins``. What a subcommand needs is imported by it alone: ``list`` does without torch."""
+"""The command ``imsvd-plugins``. Each subcommand imports what it needs when it runs, so ``list`` needs no torch."""
 
 import argparse
 import os
@@ -52,14 +52,14 @@ def main(argv: list[str] | None = None) -> int:
         print(f"imsvd-plugins: {refusal}: {reason(error)}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # As of `imsvd-plugins list | head`: nobody reads on, and the interpreter's own last flush must not fail too.
+        # As in `imsvd-plugins list | head`: the reader has gone, and the interpreter's last flush must not fail too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         print("imsvd-plugins: interrupted", file=sys.stderr)
         return 130
     except ImportError as error:
-        # Our own message about an absent host or extra says what to install; of any other the traceback is needed.
+        # Our own message about an absent host or extra says what to install; any other error needs its traceback.
         if "imsvd_plugins[" not in str(error):
             raise
         print(f"imsvd-plugins: {error}", file=sys.stderr)
@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    # All that follows these is a host's own command line, options and --help included: argparse must not look at it.
+    # The rest of these lines is the host's own, options and --help included, so argparse must not parse it.
     if argv and argv[0] in ("train", "test"):
         from imsvd_plugins.commands import train  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
-"""Collectives that gradients pass through exactly.
+"""Collectives with exact gradients.
 
-Each of them does nothing when there is no process group, or only one process in it, so that the mathematics calls them
+Each of them does nothing without a process group, or with only one process in it, so the mathematics calls them
 unconditionally.
 
 Convention: when every rank computes the *same* value of the global batch from a reduced or gathered tensor, the
@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 if TYPE_CHECKING or dist.is_available():
     from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
-else:  # Some builds of torch have no torch.distributed, and then no group can be given.
+else:  # Some builds of torch have no torch.distributed; then no group can be given.
     ProcessGroup = DeviceMesh = type(None)
 
 __all__ = [
@@ -36,10 +36,10 @@ __all__ = [
     "world_size",
 ]
 
-# What the losses take as `process_group`, beside None for the default group.
+# What the losses accept as `process_group`, apart from None for the default group.
 GroupOrMesh: TypeAlias = ProcessGroup | DeviceMesh
 
-# Of each group without a backend for the host's memory, such as NCCL's, one of the same ranks that has it.
+# For each group without a backend for CPU tensors, such as NCCL's, a group of the same ranks that has one.
 _host_groups: WeakKeyDictionary[ProcessGroup, Any] = WeakKeyDictionary()
 
 
@@ -95,11 +95,11 @@ def all_reduce_sum(x: Tensor, group: ProcessGroup | None = None) -> Tensor:
 
 
 def all_gather(x: Tensor, name: str = "x", group: ProcessGroup | None = None) -> Tensor:
-    """All ranks' ``x``, one after the other in the order of the ranks.
+    """All ranks' ``x``, concatenated in the order of the ranks.
 
     Args:
         x: ``(N, ...)``, the same shape on every rank.
-        name: What ``x`` is called in the error message.
+        name: Name of ``x`` in the error message.
         group: The ranks; None for the default group.
 
     Returns:
@@ -120,10 +120,10 @@ def all_gather(x: Tensor, name: str = "x", group: ProcessGroup | None = None) ->
 
 
 def gather_rows(x: Tensor, group: ProcessGroup | None = None) -> Tensor:
-    """All ranks' rows, in the order of the ranks, of which each may have another number. No gradient passes.
+    """All ranks' rows, concatenated in the order of the ranks. No gradient passes.
 
     Args:
-        x: ``(n, ...)``, with any ``n``, and else the same shape on every rank.
+        x: ``(n, ...)``; ``n`` may differ between the ranks, the other dimensions may not.
         group: The ranks; None for the default group.
 
     Returns:
@@ -143,11 +143,11 @@ def gather_rows(x: Tensor, group: ProcessGroup | None = None) -> Tensor:
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def batch_sizes(num_samples: int, name: str = "x", group: ProcessGroup | None = None) -> list[int]:
-    """Number of samples on each rank. The hosts tell each other, so no rank waits for its device.
+    """Number of samples on each rank. The ranks exchange it in the host's memory, so none waits for its device.
 
     Args:
         num_samples: This rank's number.
-        name: What the batch is called in the error message.
+        name: Name of the batch in the error message.
         group: The ranks; None for the default group.
 
     Returns:
@@ -171,12 +171,12 @@ def batch_sizes(num_samples: int, name: str = "x", group: ProcessGroup | None = 
 
 
 def _host_group(group: ProcessGroup | None) -> ProcessGroup | None:
-    """A group of the same ranks that sends what lies in the host's memory; made at the first call, by all its ranks."""
+    """A group of the same ranks that can send CPU tensors; all its ranks make it at the first call."""
     if "cpu:" in dist.get_backend_config(group):
         return group
     key: Any = dist.group.WORLD if group is None else group
     if key not in _host_groups:
-        # Ranks outside of a smaller group do not come here, and need not.
+        # Ranks outside of a smaller group do not get here, and need not.
         ranks, local = dist.get_process_group_ranks(key), world_size(group) < world_size()
         _host_groups[key] = dist.new_group(ranks, backend="gloo", use_local_synchronization=local)
     return _host_groups[key]  # type: ignore[no-any-return]

@@ -1,8 +1,8 @@
-"""What can be used by name: everything built in, and what other installed distributions add.
+"""Plug-ins, which are used by name: the built-in ones and those of other installed distributions.
 
 A plug-in is an entry point in one of the groups ``imsvd_plugins.kernels``, ``.losses``, ``.heads``, ``.transforms`` and
-``.methods``; the group's last word is the plug-in's *kind*. Listing reads metadata alone: a plug-in is imported when it
-is loaded, so one that is broken or lacks its host does not disturb the others.
+``.methods``; the group's last word is the plug-in's *kind*. Listing reads only metadata. A plug-in is imported when it
+is loaded, so one that is broken or lacks its host does not affect the others.
 
 Another distribution cannot take a built-in's name. With the environment variable ``IMSVD_PLUGINS_DISABLE_EXTERNAL=1``
 other distributions' plug-ins are ignored altogether.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from imsvd_plugins.functional.kernels import Kernel
 
 KINDS = ("kernels", "losses", "heads", "transforms", "methods")
-# The hosts' modules and what installs them.
+# The hosts' modules and the extras that install them.
 EXTRA_OF_HOST = {
     "lightly": "lightly",
     "pytorch_lightning": "lightly",
@@ -41,14 +41,15 @@ _BUILT_IN = "imsvd-plugins"
 
 
 class Plugin(NamedTuple):
-    """What is known about a plug-in without importing it.
+    """A plug-in's metadata, known without importing it.
 
     Attributes:
         kind: One of :data:`KINDS`.
         name: The name to load it by.
-        value: Where it is, ``"module:attribute"``.
-        distribution: Name and version of the distribution that brings it; empty if the program registered it.
-        rivals: Other distributions that declare this name. A built-in hides theirs; of two others none can be loaded.
+        value: Its location, ``"module:attribute"``.
+        distribution: Name and version of the distribution that provides it; empty if the program registered it.
+        rivals: Other distributions that declare this name. A built-in hides theirs; without a built-in, none of them
+            can be loaded.
     """
 
     kind: str
@@ -59,7 +60,7 @@ class Plugin(NamedTuple):
 
     @property
     def attr(self) -> str:
-        """The object's own name in its module: what an OpenMMLab config calls it after ``imsvd_plugins.``."""
+        """The object's name in its module, which an OpenMMLab config writes after ``imsvd_plugins.``."""
         return re.sub(r"\s*\[.*", "", self.value).rpartition(":")[2].rpartition(".")[2]
 
 
@@ -71,7 +72,7 @@ class MissingHostError(PluginError):
     """A plug-in whose host is not installed; ``name`` is the missing module, a key of :data:`EXTRA_OF_HOST`."""
 
 
-# Made in this program, by (kind, name).
+# Registered by this program, by (kind, name).
 _registered: dict[tuple[str, str], Callable[..., Any]] = {}
 _registering = Lock()
 
@@ -83,14 +84,14 @@ def available(kind: str | None = None) -> list[Plugin]:
         kind: One of :data:`KINDS`; None for all.
 
     Returns:
-        The plug-ins, sorted by kind and name. A name stands twice if two distributions dispute it.
+        The plug-ins, sorted by kind and name. If two distributions declare the same name, both plug-ins are listed.
 
     Raises:
         ValueError: If there is no such kind.
     """
     if kind is not None:
         _check_kind(kind)
-    registered = _registered.copy()  # to which another thread may add meanwhile
+    registered = _registered.copy()  # because another thread may add to it
     own = [Plugin(*key, value=_where(obj), distribution="") for key, obj in registered.items()]
     installed = [plugin for key, found in _installed().items() if key not in registered for plugin in found]
     return sorted(plugin for plugin in own + installed if kind in (None, plugin.kind))
@@ -104,12 +105,12 @@ def load(kind: str, name: str) -> Any:
         name: One of the names that :func:`available` lists for this kind.
 
     Returns:
-        The object itself, as a rule a class.
+        The object itself, usually a class.
 
     Raises:
         ValueError: If there is no such kind or name.
         MissingHostError: If its host is not installed.
-        PluginError: If it cannot be imported, or if several distributions dispute its name.
+        PluginError: If it cannot be imported, or if several distributions declare its name.
     """
     _check_kind(kind)
     if (kind, name) in _registered:
@@ -129,12 +130,12 @@ def create(kind: str, name: str, **kwargs: Any) -> Any:
 
 
 def make_kernel(name: str) -> "Kernel":
-    """Make a kernel of this name.
+    """Make the kernel of this name.
 
     Raises:
         ValueError: If there is no such name.
-        PluginError: If it cannot be loaded, or is not what a kernel must be: a class that is made without arguments,
-            with the interface of :class:`~imsvd_plugins.functional.kernels.Kernel`.
+        PluginError: If it cannot be loaded, cannot be made without arguments, or lacks the interface of
+            :class:`~imsvd_plugins.functional.kernels.Kernel`.
     """
     from imsvd_plugins.functional.kernels import Kernel  # noqa: PLC0415
 
@@ -160,7 +161,7 @@ def register(kind: str, name: str, obj: Callable[..., Any], *, replace: bool = F
         kind: One of :data:`KINDS`.
         name: Its name.
         obj: The class, or another callable that makes the object.
-        replace: Whether it may take the place of another of this name, built-ins included.
+        replace: Whether it may replace another plug-in of this name, built-ins included.
 
     Raises:
         TypeError: If ``obj`` cannot be called.
@@ -176,19 +177,19 @@ def register(kind: str, name: str, obj: Callable[..., Any], *, replace: bool = F
 
 
 def refresh() -> None:
-    """Look again at what is installed, for a program that installed something; what it registered stays."""
+    """Look for installed plug-ins again, after the program has installed some; registered plug-ins stay."""
     importlib.invalidate_caches()
     _installed.cache_clear()
 
 
 @lru_cache(maxsize=1)
 def _installed() -> dict[tuple[str, str], tuple[Plugin, ...]]:
-    """What the installed distributions declare, by kind and name: one plug-in or, disputed, several."""
+    """The plug-ins of installed distributions, by kind and name; several if distributions conflict."""
     external = os.environ.get("IMSVD_PLUGINS_DISABLE_EXTERNAL", "0") in ("", "0")
     declared: dict[tuple[str, str], dict[str, Plugin]] = {}
     projects: set[str] = set()
     for project, distribution, entries in entry_points():
-        # Of one distribution found twice the first counts, as it does for an import.
+        # If a distribution is found twice, the first counts, as for an import.
         if project in projects or not (external or project == _BUILT_IN):
             continue
         projects.add(project)
@@ -201,7 +202,7 @@ def _installed() -> dict[tuple[str, str], tuple[Plugin, ...]]:
 
 
 def _without_hidden(by_project: dict[str, Plugin]) -> tuple[Plugin, ...]:
-    """Those of one name that count, each with its rivals: a built-in hides the others."""
+    """The plug-ins of one name that are not hidden, each with its rivals: a built-in hides the others."""
     usable = [by_project[_BUILT_IN]] if _BUILT_IN in by_project else by_project.values()
     return tuple(
         plugin._replace(rivals=tuple(other.distribution for other in by_project.values() if other is not plugin))
@@ -216,7 +217,7 @@ def _import(plugin: Plugin) -> Any:
         found = EntryPoint(plugin.name, plugin.value, f"imsvd_plugins.{plugin.kind}").load()
     except KeyboardInterrupt:  # the user's
         raise
-    except BaseException as error:  # SystemExit, for one: the module is a script.
+    except BaseException as error:  # Such as SystemExit, if the module is a script.
         host = _missing_host(error)
         if host is None:
             raise PluginError(f"{what} cannot be loaded: {printable(describe(error))}") from error
@@ -228,9 +229,9 @@ def _import(plugin: Plugin) -> Any:
 
 
 def _missing_host(error: BaseException | None) -> str | None:
-    """The host's module whose absence led to this error, if that is what did."""
+    """The host's module whose absence caused this error; None if something else did."""
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:  # a chain can be made to bite its tail
+    while error is not None and id(error) not in seen:  # a chain of errors can be circular
         if isinstance(error, ModuleNotFoundError) and error.name in EXTRA_OF_HOST:
             return error.name
         seen.add(id(error))

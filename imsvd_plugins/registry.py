@@ -1,6 +1,6 @@
-"""OpenMMLab's registry nodes of this package: they make ``type='imsvd_plugins.X'`` work in a config, without imports.
+"""This package's registries for mmengine: they make ``type='imsvd_plugins.X'`` work in a config without imports.
 
-mmengine imports this file by its name and hides an ImportError that happens in it, so nothing else belongs here.
+mmengine imports this file by its name and hides an ImportError in it, so nothing else belongs here.
 """
 
 from typing import Any
@@ -12,13 +12,14 @@ from imsvd_plugins import plugins
 
 
 class PluginRegistry(Registry):
-    """A node beside mmpretrain's of the same name, which finds three things, in this order.
+    """A sibling of mmpretrain's registry of the same name.
 
-    What this package registers; the classes of other distributions' plug-ins; and, because mmengine never searches a
-    sibling, all that mmpretrain finds, so that a config may set ``default_scope`` or ``_scope_`` to ``imsvd_plugins``.
+    It searches this package's registered classes first, then those of other distributions' plug-ins, and then
+    mmpretrain, because mmengine never searches a sibling. So a config may set ``default_scope`` or ``_scope_`` to
+    ``imsvd_plugins``.
 
     Args:
-        fallback: mmpretrain's node.
+        fallback: mmpretrain's registry.
         kinds: The kinds of plug-ins (:data:`imsvd_plugins.plugins.KINDS`) whose classes belong here.
     """
 
@@ -44,7 +45,7 @@ class PluginRegistry(Registry):
         return found or self.fallback.get(key)
 
     def _plugin(self, name: str) -> Any:
-        # A class for Lightly may well have the name of one for mmpretrain; by convention its plug-in's name tells.
+        # A class for Lightly may share its name with one for mmpretrain; by convention its plug-in is named lightly_*.
         found = {
             plugin.value: plugin
             for kind in self._kinds
@@ -61,7 +62,7 @@ class PluginRegistry(Registry):
         return plugins.load(candidates[0].kind, candidates[0].name)
 
 
-# Every node of mmpretrain's needs a partner, or its names would not be found under this package's scope.
+# Every registry of mmpretrain needs a sibling; otherwise its names would not be found under this package's scope.
 _KINDS = {"MODELS": ("kernels", "losses", "heads", "methods"), "TRANSFORMS": ("transforms",)}
 NODES = {name: PluginRegistry(getattr(host, name), _KINDS.get(name, ())) for name in host.__all__}
 

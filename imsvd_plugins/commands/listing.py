@@ -12,7 +12,7 @@ from imsvd_plugins._terminal import print_table
 
 
 def add_to(commands: Any) -> None:
-    """Add the subcommand to those of a parser."""
+    """Add the subcommand to a parser."""
     listing = commands.add_parser(
         "list",
         help="show what can be used by name, other packages' plug-ins included",
@@ -26,7 +26,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the list, and with ``--check`` what loading each says.
+    """Print the list and, with ``--check``, whether each plug-in loads.
 
     Returns:
         The exit status: 1 if a plug-in is broken, else 0.
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _status(plugin: plugins.Plugin) -> str:
-    """What loading says, in one line: "ok", "needs imsvd_plugins[...]" or "broken: ..."."""
+    """The result of loading, in one line: "ok", "needs imsvd_plugins[...]" or "broken: ..."."""
     try:
         if plugin.kind == "kernels":
             plugins.make_kernel(plugin.name)

@@ -10,7 +10,7 @@ NUM_CLASSES = 10
 
 
 def load_digits(split: str, size: int = 16) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Load one part of the digits.
+    """Load one split of the digits.
 
     Args:
         split: "train" (1,438 images) or "test" (359, every fifth); the split is fixed.

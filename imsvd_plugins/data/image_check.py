@@ -1,4 +1,4 @@
-"""Which images of a folder cannot be read, found before a training begins instead of in its tenth hour."""
+"""Finds a folder's unreadable images before a training begins instead of in its tenth hour."""
 
 import json
 import os
@@ -10,10 +10,10 @@ from PIL import Image
 
 from imsvd_plugins.data.image_files import printable_name, read_image
 
-_BATCH = 4096  # images between two writings of the cache
-_DRAFT = (64, 64)  # pixels; libjpeg then decodes an eighth of each side, and yet reads the whole file
+_BATCH = 4096  # images between two writes of the cache
+_DRAFT = (64, 64)  # pixels; libjpeg then decodes an eighth of each side, but still reads the whole file
 
-_Known = dict[str, tuple[list[int], str | None]]  # from a file to its size and time, and what is wrong with it
+_Known = dict[str, tuple[list[int], str | None]]  # from a file to its size and time, and its fault
 
 
 def find_unreadable(
@@ -26,9 +26,9 @@ def find_unreadable(
 
     Args:
         root: A folder.
-        files: Images in it, relative to it.
-        cache: A JSON file that remembers what was found, so that only new and changed images are decoded again. It is
-            written every few thousand images and at the end; None to remember nothing.
+        files: Images in the folder, relative to it.
+        cache: A JSON file of earlier results, so that only new and changed images are decoded. It is written every few
+            thousand images and at the end; None for no cache.
         on_image: Called with the number of images that were checked since its last call.
 
     Returns:
@@ -69,7 +69,7 @@ def _fault(path: str) -> str | None:
                 image.load()
                 return None
         read_image(path)
-    except Exception as error:  # A damaged file makes a decoder fail in any way.
+    except Exception as error:  # A damaged file can make a decoder raise anything.
         return printable_name(" ".join((str(error) or type(error).__name__).split()))
     return None
 
@@ -81,13 +81,13 @@ def _read_cache(cache: str | Path | None, root: str | Path) -> _Known:
             return {}
         return {os.fsdecode(bytes.fromhex(file)): (stamp, reason) for file, stamp, reason in content["images"]}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return {}  # It is made anew.
+        return {}  # It is written again.
 
 
 def _write_cache(cache: str | Path | None, root: str | Path, known: _Known) -> None:
     if cache is None:
         return
-    # A name may hold bytes of any encoding, which JSON does not.
+    # A name may hold bytes of any encoding, which JSON cannot.
     images = [(os.fsencode(file).hex(), stamp, reason) for file, (stamp, reason) in known.items()]
     cache = Path(cache)
     cache.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Image files: which of a folder's files are images, and what is in them."""
+"""Finds a folder's image files and reads them."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-# What holds images by its name, in any case.
+# Suffixes of image files, upper or lower case.
 SUFFIXES = frozenset(
     f".{kind}"
     for kind in (
@@ -19,7 +19,7 @@ SUFFIXES = frozenset(
 
 
 def find_image_files(root: str) -> tuple[list[str], list[str]]:
-    """The files below a folder, sorted, but for hidden ones; links to folders are followed, in circles only once.
+    """List the files below a folder, sorted, without hidden ones. Links to folders are followed, each folder only once.
 
     Args:
         root: The folder.
@@ -49,10 +49,10 @@ def find_image_files(root: str) -> tuple[list[str], list[str]]:
 
 
 def read_image(file: str | IO[bytes]) -> Image.Image:
-    """Decode an image as the hosts' loaders do: in RGB, transparency dropped, 16 bits by their upper eight.
+    """Decode an image as the hosts' loaders do: in RGB, without transparency, the upper eight of 16 bits.
 
-    Beyond what they do, the image is turned upright as its EXIF data say, and floating-point values are stretched from
-    their least to their largest, because they have no range of their own. Of an animation it is the first picture.
+    Unlike them, it turns the image upright as its EXIF data say. It also stretches floating-point values from minimum
+    to maximum, because they have no range of their own. Of an animation it reads the first frame.
 
     Args:
         file: A file's name, or the open file.
@@ -65,10 +65,10 @@ def read_image(file: str | IO[bytes]) -> Image.Image:
         if image.mode == "F":
             return Image.fromarray(_stretched(np.asarray(image))).convert("RGB")
         if image.mode == "I" or image.mode.startswith("I;16"):
-            # Pillow would clip, and all but the darkest would be white.
+            # Pillow would clip the values, and all but the darkest would be white.
             return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
         if image.mode == "P":
-            # Of a palette with transparency Pillow warns unless it becomes RGBA first.
+            # Pillow warns of a palette with transparency unless it becomes RGBA first.
             image = image.convert("RGBA")
         return image.convert("RGB")
 
@@ -81,5 +81,5 @@ def _stretched(values: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def printable_name(name: str) -> str:
-    """A file's name as text that can be written as UTF-8; bytes of another encoding are spelt out."""
+    """A file's name as text that can be written as UTF-8; bytes of another encoding are escaped."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")

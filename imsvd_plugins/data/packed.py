@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 
 class PackedSplit(NamedTuple):
-    """One part of a packed file, with its bytes as they are.
+    """One split of a packed file, not decoded.
 
     Attributes:
         jpeg: All JPEG files end to end, uint8.
-        offsets: Where each begins ``(n + 1,)``; the last entry is the end.
+        offsets: Start of each file ``(n + 1,)``; the last entry is the end.
         labels: Labels ``(n,)``.
         classes: Names of the classes, in the order of their labels.
     """
@@ -35,11 +35,11 @@ class PackedSplit(NamedTuple):
 
 
 def packed_splits(root: str | Path) -> list[str]:
-    """Names of the parts of a packed file, in their order in it; empty if it is another archive.
+    """Names of the splits of a packed file, in the file's order; empty if it is another kind of archive.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no NumPy archive.
+        ValueError: If it is not a NumPy archive.
     """
     root = Path(root)
     if not root.is_file():
@@ -51,19 +51,19 @@ def packed_splits(root: str | Path) -> list[str]:
 
 
 def read_packed(root: str | Path, split: str) -> PackedSplit:
-    """Read one part of a packed file; nothing in it is decoded yet.
+    """Read one split of a packed file, without decoding it.
 
     The file is a NumPy archive (``.npz``) that holds, for each split, ``{split}_jpeg`` (uint8, all JPEG files end to
     end), ``{split}_offsets`` (where each begins; the last entry is the end) and ``{split}_labels``; and ``classes``,
-    their names.
+    the names of the labels.
 
     Args:
         root: The packed file.
-        split: Which part of it, for instance "train" or "test".
+        split: Name of the split, for instance "train" or "test".
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no packed file, holds no such split, or its arrays do not fit together.
+        ValueError: If it is not a packed file, holds no such split, or its arrays do not fit together.
     """
     splits = sorted(packed_splits(root))
     if splits and split not in splits:

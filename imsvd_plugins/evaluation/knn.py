@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from imsvd_plugins.distributed import gather_rows
 
-# A tile of similarities of this many queries with this many of the bank's vectors is in memory at a time: 128 MB.
+# One tile of similarities is in memory at a time, of this many queries with this many of the bank's vectors: 128 MB.
 _QUERY_CHUNK = 512
 _BANK_CHUNK = 65536
 
@@ -24,8 +24,8 @@ def knn_accuracy(
 ) -> dict[int, float]:
     """Accuracy of the vote of each query's ``k`` nearest vectors by cosine similarity ``s``, weighted ``exp(s / T)``.
 
-    With several processes each gives its own share of both sets, which may be empty, and all get the whole's result.
-    The bank stays where it is: each rank looks for the nearest vectors in its own share.
+    With several processes, each passes its own share of both sets, which may be empty, and all get the global result.
+    The bank is not gathered: each rank searches its own share for the nearest vectors.
 
     Args:
         bank: Features ``(n, d)`` that vote.
@@ -36,11 +36,11 @@ def knn_accuracy(
         temperature: Temperature ``T > 0`` of the weights.
 
     Returns:
-        For each ``k`` the share of the queries whose class is right, 0 to 1.
+        For each ``k``, the share of the queries that are classified correctly, 0 to 1.
     """
     bank = normalize(bank, dim=1)
     queries, query_labels = gather_rows(normalize(queries, dim=1)), gather_rows(query_labels)
-    # What each rank's labels go up to, with 0 for a share without images.
+    # Each rank's largest label, with 0 for a share without images.
     largest = torch.cat([bank_labels, query_labels, query_labels.new_zeros(1)]).max()
     num_classes = int(gather_rows(largest[None]).max()) + 1
 
@@ -51,7 +51,7 @@ def knn_accuracy(
         similarity, index = similarity.topk(most, dim=1)
         neighbours = neighbours.gather(1, index)
         for number in right:
-            # softmax is exp(s / T) up to a factor a query, and cannot overflow.
+            # softmax is exp(s / T) up to a factor per query, and cannot overflow.
             weights = torch.softmax(similarity[:, :number] / temperature, dim=1)
             votes = weights.new_zeros(len(chunk), num_classes).scatter_add_(1, neighbours[:, :number], weights)
             right[number] += int((votes.argmax(dim=1) == labels).sum())
@@ -59,7 +59,7 @@ def knn_accuracy(
 
 
 def _nearest(queries: Tensor, bank: Tensor, bank_labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Similarities and labels ``(m, k)`` of this rank's nearest vectors; where it has too few, -inf and 0."""
+    """Similarities and labels ``(m, k)`` of this rank's nearest vectors, padded with -inf and 0."""
     similarity = queries.new_full((len(queries), k), -torch.inf)
     neighbours = bank_labels.new_zeros(len(queries), k)
     for vectors, labels in zip(torch.split(bank, _BANK_CHUNK), torch.split(bank_labels, _BANK_CHUNK), strict=True):

@@ -1,4 +1,4 @@
-"""A training goes on after an evaluation as it was before."""
+"""Evaluation during training, which leaves the modules' modes as they were."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +8,8 @@ from torch import nn
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Every module evaluates inside, and has its own mode again afterwards."""
-    # Each module by itself: a frozen backbone's normalisation is in evaluation mode within a model that trains.
+    """Put all modules into evaluation mode inside, and give each its own mode back afterwards."""
+    # Modes differ between modules: a frozen backbone's normalisation evaluates within a model that trains.
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

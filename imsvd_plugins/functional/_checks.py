@@ -1,4 +1,4 @@
-"""Validation of batches of views: each error names the argument, what came and what is allowed."""
+"""Validation of batches of views. Each error names the argument, the given value and what is allowed."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,12 +23,12 @@ def check_gather_distributed(gather_distributed: bool) -> None:
 def global_batch(
     z_views: Sequence[Tensor] | Tensor, gather_distributed: bool, process_group: GroupOrMesh | None
 ) -> tuple[list[Tensor], list[int], ProcessGroup | None]:
-    """The views as :func:`check_views` gives them, each rank's number of samples, and the group of the ranks.
+    """Return the checked views, each rank's number of samples, and the process group.
 
     Raises:
         TypeError: If a view or ``process_group`` has the wrong type.
-        ValueError: As :func:`check_views`; if a rank's batch is empty, on all ranks alike; or if there is a group but
-            nothing is gathered.
+        ValueError: As in :func:`check_views`; if a rank's batch is empty, on all ranks alike; or if ``process_group``
+            is given but ``gather_distributed`` is False.
     """
     check_gather_distributed(gather_distributed)
     if process_group is not None and not gather_distributed:
@@ -42,18 +42,19 @@ def global_batch(
 
 
 def check_views(z_views: Sequence[Tensor] | Tensor, *, minimum: int = 2) -> list[Tensor]:
-    """The views, checked and in the precision the losses compute in.
+    """Check the views and convert them to the precision that the losses compute in.
 
     Args:
         z_views: Two or more tensors ``(N, D)`` of one shape, on one device, of any floating dtype.
-        minimum: The least number of samples. An error on one rank alone would leave the others waiting, so that of
-            several ranks :func:`~imsvd_plugins.distributed.batch_sizes` refuses an empty batch.
+        minimum: Minimum number of samples. With several ranks it is 0, and
+            :func:`~imsvd_plugins.distributed.batch_sizes` refuses an empty batch on all ranks: an error on one rank
+            alone would leave the others waiting.
 
     Returns:
         The views in float64 if any of them is, else in float32.
 
     Raises:
-        TypeError: If a view is no floating-point tensor.
+        TypeError: If a view is not a floating-point tensor.
         ValueError: If there are fewer than two views, if their shapes or devices differ, or if the batch is too small.
     """
     if isinstance(z_views, Tensor) and z_views.ndim != 3:
@@ -85,7 +86,7 @@ def check_views(z_views: Sequence[Tensor] | Tensor, *, minimum: int = 2) -> list
 
 
 def full_precision(z: Tensor) -> AbstractContextManager[None]:
-    """Autocast off for the device of ``z``: in half precision the smallest probabilities vanish."""
+    """Disable autocast on the device of ``z``: in half precision the smallest probabilities vanish."""
     # The meta device has no autocast.
     return nullcontext() if z.is_meta else torch.autocast(z.device.type, enabled=False)
 

@@ -1,4 +1,4 @@
-"""Label-free figures of a representation: is it spread out, are the views alike, do the variables share information?"""
+"""Label-free metrics of a representation: is it spread out, are the views alike, do the variables share information?"""
 
 import math
 from typing import NamedTuple
@@ -12,14 +12,14 @@ from imsvd_plugins.functional.discretization import check_num_bins, discretize
 from imsvd_plugins.functional.joint_entropy import joint_entropy
 from imsvd_plugins.functional.kernels import squared_distances
 
-# Below these a representation has collapsed, whatever the data: two directions, a distance of 1/20 of the sphere's
-# radius, a tenth of what a variable can hold.
+# Thresholds beyond which a representation has collapsed, whatever the data: two directions, a distance of 1/20 of the
+# sphere's radius, a tenth of a variable's maximal entropy.
 _COLLAPSED_RANKME = 2.0
 _COLLAPSED_UNIFORMITY = -0.005
 _COLLAPSED_ENTROPY = 0.1
 
 
-# For a log: what a metric is, its range, and what collapse looks like.
+# For the log: each metric's meaning, range and value at collapse.
 MEANINGS = {
     "rankme": "effective rank of the backbone's features, 1 to min(images, dimensions): high is good, 1 is collapse",
     "alignment": "squared distance of two views' projections, 0 to 4: low is good if uniformity is low too",
@@ -34,16 +34,16 @@ MEANINGS = {
 
 
 class VariableFigures(NamedTuple):
-    """Figures of IMSVD's latent variables, see :func:`variable_figures`.
+    """Metrics of IMSVD's latent variables, see :func:`variable_figures`.
 
     Attributes:
-        variable_entropy: Mean entropy of a variable, as a share of log K: 1 if all use their bins equally, 0 if each
-            has a single one.
-        least_variable_entropy: The same of the variable with the least.
-        joint_entropy: Mean joint entropy of two variables, as a share of min(2 log K, log N), the most that hard codes
-            of N samples can have; soft ones may exceed 1.
-        mutual_information: Mean mutual information of two variables in nats, 0 to log K: what is said twice.
-        unused_bins: Share of the bins that are no sample's most probable one.
+        variable_entropy: Mean entropy of a variable, as a share of log K: 1 if every variable uses its bins equally, 0
+            if each uses a single bin.
+        least_variable_entropy: The same for the variable with the lowest entropy.
+        joint_entropy: Mean joint entropy of two variables, as a share of min(2 log K, log N), the maximum for one-hot
+            codes of N samples; soft codes may exceed 1.
+        mutual_information: Mean mutual information of two variables in nats, 0 to log K: their redundancy.
+        unused_bins: Share of bins that are not the most probable bin of any sample.
     """
 
     variable_entropy: float
@@ -55,7 +55,7 @@ class VariableFigures(NamedTuple):
 
 @torch.no_grad()
 def variable_figures(z_a: Tensor, z_b: Tensor, num_bins: int, temperature: float = 1.0) -> VariableFigures:
-    r"""How well two views' projections are used as ``M`` latent variables of ``K`` bins (Niu et al. 2025).
+    r"""Measure how well two views' projections use their ``M`` latent variables of ``K`` bins (Niu et al. 2025).
 
     With the joint distribution ``P`` of :func:`~imsvd_plugins.functional.imsvd_loss` and each view's own marginals, the
     mutual information of two variables is ``H_m + H_m' - H_mm'``.
@@ -67,7 +67,7 @@ def variable_figures(z_a: Tensor, z_b: Tensor, num_bins: int, temperature: float
         temperature: Temperature of the softmax over the bins.
 
     Returns:
-        The figures; those of pairs are 0 when there is one variable.
+        The metrics; those of pairs of variables are 0 if there is only one variable.
 
     Raises:
         TypeError: If a view has no floating dtype.
@@ -90,7 +90,7 @@ def variable_figures(z_a: Tensor, z_b: Tensor, num_bins: int, temperature: float
     if num_variables > 1:
         flat_a, flat_b = p_a.flatten(1), p_b.flatten(1)
         joint = -float(joint_entropy(flat_a, flat_b, num_bins, num_samples, 0, 0, grad_b=None).off_diagonal)
-        shared = float((entropies.mean(dim=1).sum() - joint).clamp(min=0))  # rounding may leave less than nothing
+        shared = float((entropies.mean(dim=1).sum() - joint).clamp(min=0))  # rounding may make it negative
     return VariableFigures(
         variable_entropy=float(entropies.mean()) / math.log(num_bins),
         least_variable_entropy=float(entropies.mean(dim=0).min()) / math.log(num_bins),
@@ -104,8 +104,8 @@ def variable_figures(z_a: Tensor, z_b: Tensor, num_bins: int, temperature: float
 def rankme(features: Tensor) -> float:
     """Effective rank of features ``(N, d)``: the exponential of the entropy of their normalized singular values.
 
-    Between 1 and ``min(N, d)``; at small ``N`` it says more about ``N`` than about the features (Garrido et al. 2023,
-    arXiv 2210.02885, equation 1; Roy and Vetterli 2007). NaN if a feature is not finite.
+    It lies between 1 and ``min(N, d)``; at small ``N`` it depends more on ``N`` than on the features (Garrido et al.
+    2023, arXiv 2210.02885, equation 1; Roy and Vetterli 2007). NaN if a feature is not finite.
 
     Raises:
         TypeError: If the features have no floating dtype.
@@ -115,7 +115,7 @@ def rankme(features: Tensor) -> float:
     if not features.isfinite().all():
         return math.nan
     singular_values = torch.linalg.svdvals(features if features.dtype == torch.float64 else features.float())
-    # All zeros: a single direction, at most.
+    # Features that are all zero get the rank 1.
     shares = singular_values / singular_values.sum().clamp(min=torch.finfo(singular_values.dtype).tiny)
     return math.exp(float(_entropy(shares)))
 
@@ -124,7 +124,7 @@ def rankme(features: Tensor) -> float:
 def alignment(z_a: Tensor, z_b: Tensor) -> float:
     """Mean squared distance of two views' normalized vectors ``(N, d)``, 0 to 4.
 
-    The views of an image are alike where it is small (Wang and Isola 2020, arXiv 2005.10242).
+    It is small if the views of an image are alike (Wang and Isola 2020, arXiv 2005.10242).
 
     Raises:
         TypeError: If a view has no floating dtype.
@@ -138,7 +138,7 @@ def alignment(z_a: Tensor, z_b: Tensor) -> float:
 def uniformity(z: Tensor) -> float:
     """Logarithm of the mean of ``exp(-2 r^2)`` over the pairs of normalized vectors ``(N, d)``, N >= 2.
 
-    From -4 or less, spread over the sphere, to 0, all the same (Wang and Isola 2020, arXiv 2005.10242).
+    It ranges from -4 or less (spread over the sphere) to 0 (all vectors equal) (Wang and Isola 2020, arXiv 2005.10242).
 
     Raises:
         TypeError: If the vectors have no floating dtype.
@@ -151,7 +151,7 @@ def uniformity(z: Tensor) -> float:
     total = z.new_zeros(())
     for start in range(0, len(z), 1024):
         rows = z[start : start + 1024]
-        # Each pair is met twice, and each vector once meets itself.
+        # The total has each pair twice, and each vector with itself once.
         total += squared_distances(rows, z).mul_(-2).exp_().sum()
     pairs = len(z) * (len(z) - 1)
     return float(((total - len(z)) / pairs).log())
@@ -160,13 +160,13 @@ def uniformity(z: Tensor) -> float:
 def representation_figures(
     features: Tensor, z_a: Tensor, z_b: Tensor, num_bins: int | None = None, temperature: float = 1.0
 ) -> dict[str, float]:
-    """All figures of a representation by name.
+    """All metrics of a representation, by name.
 
     Args:
         features: The backbone's features ``(N, d)`` of one view.
         z_a: Projector output ``(N, D)`` of that view.
         z_b: Projector output ``(N, D)`` of another view.
-        num_bins: Bins ``K`` of IMSVD's latent variables; None if the projector's outputs are no variables.
+        num_bins: Bins ``K`` of IMSVD's latent variables; None if the projector's outputs are not variables.
         temperature: Temperature of IMSVD's softmax.
 
     Returns:
@@ -180,7 +180,7 @@ def representation_figures(
 
 
 def signs_of_collapse(figures: dict[str, float]) -> list[str]:
-    """What in :func:`representation_figures` shows that the representation has collapsed, a phrase each."""
+    """Return a phrase for each metric of :func:`representation_figures` that shows a collapse."""
     signs = []
     if undefined := [name for name, value in figures.items() if math.isnan(value)]:
         signs.append(f"{', '.join(undefined)} not a number: the training has diverged")
@@ -194,6 +194,6 @@ def signs_of_collapse(figures: dict[str, float]) -> list[str]:
 
 
 def _entropy(probabilities: Tensor) -> Tensor:
-    """Over the last dimension, in nats."""
+    """Entropy over the last dimension, in nats."""
     entropy: Tensor = torch.special.entr(probabilities).sum(dim=-1)
     return entropy

@@ -8,10 +8,10 @@ from torch import Tensor
 from imsvd_plugins.checks import check_integer, check_positive
 from imsvd_plugins.functional._checks import check_matrix
 
-# Small enough not to move a joint entropy, large enough that its square times its logarithm is a float32.
+# Small enough not to change a joint entropy; large enough that float32 can hold its square times its logarithm.
 MIN_PROBABILITY = 1e-8
-# Rows are worked on a chunk at a time, so that what lies between input and output takes little memory. A small chunk
-# stays in a processor's cache; a GPU pays for each with several launches.
+# Rows are processed in chunks, so that intermediate results take little memory. A small chunk stays in a CPU's cache;
+# on a GPU each chunk costs several kernel launches.
 _CPU_CHUNK_BYTES, _GPU_CHUNK_BYTES = 2**20, 32 * 2**20
 
 
@@ -32,7 +32,7 @@ def soft_discretize(z: Tensor, num_bins: int, temperature: float = 1.0) -> Tenso
         Probabilities ``(N, M, K)`` in float32 (float64 for float64 input): float16 would round 1e-8 to 0.
 
     Raises:
-        TypeError: If ``z`` has no floating dtype or ``num_bins`` is no integer.
+        TypeError: If ``z`` has no floating dtype or ``num_bins`` is not an integer.
         ValueError: If the shape, ``num_bins`` or ``temperature`` is out of range.
 
     Example:
@@ -50,12 +50,12 @@ def _softmax(z: Tensor, num_bins: int, temperature: float) -> Tensor:
     if z.dtype != torch.float64:
         z = z.float()
     scores = z.reshape(len(z), -1, num_bins)
-    # At the paper's temperature there is nothing to divide, and one copy less.
+    # At the paper's temperature of 1 the division and its copy are skipped.
     return (scores if temperature == 1 else scores / temperature).softmax(dim=-1)
 
 
 def discretize(z_views: Sequence[Tensor], num_bins: int, temperature: float) -> Tensor:
-    """:func:`soft_discretize` of several views, without autograd's record, in less memory and time.
+    """:func:`soft_discretize` for several views, without an autograd graph, in less memory and time.
 
     Args:
         z_views: Projector outputs ``(N, D)`` of one floating dtype.
@@ -76,7 +76,7 @@ def discretize(z_views: Sequence[Tensor], num_bins: int, temperature: float) -> 
 
 
 def chunk_rows(tensor: Tensor) -> int:
-    """How many rows of a contiguous tensor to work on at a time."""
+    """Number of rows of a contiguous tensor to process at a time."""
     chunk_bytes = _CPU_CHUNK_BYTES if tensor.device.type == "cpu" else _GPU_CHUNK_BYTES
     return max(1, chunk_bytes // (tensor.stride(0) * tensor.element_size()))
 
@@ -104,7 +104,7 @@ def discretization_gradient_(gradient: Tensor, z: Tensor, num_bins: int, tempera
     """
     chunk = chunk_rows(gradient)
     for z_rows, rows in zip(torch.split(z, chunk), torch.split(gradient, chunk), strict=True):
-        # Repeated, because the bound has overwritten what the softmax gave where it is active.
+        # Computed again, because the lower bound has overwritten the softmax's values where it is active.
         softmax = _softmax(z_rows, num_bins, temperature)
         grad = rows.view_as(softmax)
         grad.masked_fill_(softmax < MIN_PROBABILITY, 0)

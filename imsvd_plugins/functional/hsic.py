@@ -19,8 +19,8 @@ class HSICTerms(NamedTuple):
 
     Attributes:
         loss: ``gamma * sqrt(hsic_zz) - hsic_zy``.
-        hsic_zy: Dependence of the representations on the image identity. It keeps each view's product with itself, so
-            with ``V`` views and a kernel of ``k(z, z) = 1`` a collapsed representation reads ``1 / (V - 1)``, not 0.
+        hsic_zy: Dependence of the representations on the image identity. It includes each view's product with itself,
+            so with ``V`` views and a kernel with ``k(z, z) = 1`` it is ``1 / (V - 1)`` at collapse, not 0.
         hsic_zz: Dependence of the representations on themselves, the regulariser; 0 at collapse.
         scale: Scale of the kernel at which the terms were computed.
     """
@@ -41,33 +41,33 @@ def ssl_hsic_loss(
     gather_distributed: bool = False,
     process_group: GroupOrMesh | None = None,
 ) -> HSICTerms:
-    r"""The SSL-HSIC objective of two or more views of a batch, by random features.
+    r"""The SSL-HSIC objective for two or more views of a batch, estimated with random features.
 
     .. math::
         \text{loss} = \gamma \sqrt{\mathrm{HSIC}(Z, Z)} - \mathrm{HSIC}(Z, Y)
 
-    with the estimators of the paper's section 3.2 (``Y`` the image identity). The cost is linear in ``N``; across
-    ranks only sums of shape ``(F,)`` and ``(F, F)`` travel. Computed in float32 (float64 for float64 inputs), also
-    inside autocast.
+    The estimators are those of the paper's section 3.2; ``Y`` is the image identity. The cost is linear in ``N``. Ranks
+    exchange only sums of shape ``(F,)`` and ``(F, F)``. The loss is computed in float32 (float64 for float64 inputs),
+    also inside autocast.
 
     Args:
         z_views: ``V >= 2`` sets of vectors ``(N, d)``, usually of length 1, any floating dtype.
-        features_zy: The draw for HSIC(Z, Y), which is also the second of the two that HSIC(Z, Z) needs.
-        features_zz: The first draw for HSIC(Z, Z), independent of the other.
+        features_zy: The draw for HSIC(Z, Y); HSIC(Z, Z) uses it as its second draw.
+        features_zz: The first draw for HSIC(Z, Z), independent of ``features_zy``.
         scale: Scale ``c > 0`` of the kernel; not differentiated.
         gamma: Weight of the regulariser, >= 0.
-        gather_distributed: Whether the batch is the one of all ranks. Then every rank returns the value of the global
-            batch, and the gradient after DDP's averaging is the one of a single process. Both draws must be the same on
+        gather_distributed: Whether to use the global batch of all ranks. Every rank then returns the global batch's
+            value, and the gradient after DDP's averaging is that of a single process. Both draws must be the same on
             all ranks; the ranks' batches may differ in size.
-        process_group: The ranks that gather, those of DDP: a process group, or a device mesh of one dimension. None for
-            the default group.
+        process_group: The ranks to gather from, the same as DDP's: a process group or a one-dimensional device mesh.
+            None for the default group.
 
     Returns:
         The loss and its terms.
 
     Raises:
         TypeError: If a view has no floating dtype, or a setting has the wrong type.
-        ValueError: If there are fewer than two views, or their shapes differ, or a setting is out of range; on all
+        ValueError: If there are fewer than two views, if their shapes differ, if a setting is out of range, or, on all
             ranks, if a rank's batch is empty.
     """
     check_non_negative("gamma", gamma)
@@ -87,7 +87,7 @@ def ssl_hsic_linear_loss(
     gather_distributed: bool = False,
     process_group: GroupOrMesh | None = None,
 ) -> HSICTerms:
-    """:func:`ssl_hsic_loss` for the linear kernel, exactly: its feature map is ``z`` itself."""
+    """:func:`ssl_hsic_loss` for the linear kernel. It is exact, because the feature map is ``z`` itself."""
     check_non_negative("gamma", gamma)
     views, sizes, group = global_batch(z_views, gather_distributed, process_group)
     z = torch.stack(views)
@@ -104,9 +104,9 @@ def ssl_hsic_gram_loss(
     gather_distributed: bool = False,
     process_group: GroupOrMesh | None = None,
 ) -> HSICTerms:
-    """:func:`ssl_hsic_loss` by the Gram matrix, exactly: quadratic in ``N``, for a kernel without a spectrum.
+    """Exact :func:`ssl_hsic_loss` from the Gram matrix, for kernels without a spectrum. The cost is quadratic in ``N``.
 
-    Across ranks the vectors themselves are gathered, so every rank needs the same ``N``.
+    Ranks gather the vectors themselves, so every rank needs the same ``N``.
     """
     check_non_negative("gamma", gamma)
     views, sizes, group = global_batch(z_views, gather_distributed, process_group)
@@ -121,7 +121,7 @@ def ssl_hsic_gram_loss(
 
 
 def hsic_exact_zy(z_views: Sequence[Tensor] | Tensor, kernel: Kernel, scale: float | Tensor) -> Tensor:
-    """HSIC(Z, Y) by the Gram matrix over all views, O(N^2): for checks and small data.
+    """HSIC(Z, Y) from the Gram matrix over all views, O(N^2): for checks and small data.
 
     Args:
         z_views: ``V >= 2`` sets of vectors ``(N, d)``, used as they are.
@@ -129,8 +129,8 @@ def hsic_exact_zy(z_views: Sequence[Tensor] | Tensor, kernel: Kernel, scale: flo
         scale: Its scale.
 
     Returns:
-        A scalar. It keeps each view's product with itself: for a kernel of ``k(z, z) = 1`` it stands ``1 / (V - 1)``
-        above the estimator without them.
+        A scalar. It includes each view's product with itself; for a kernel with ``k(z, z) = 1`` these add
+        ``1 / (V - 1)``.
     """
     z = torch.stack(check_views(z_views))
     return _zy_from_gram(_gram(z, kernel, scale), len(z))
@@ -165,11 +165,11 @@ def _from_features(
 
     hsic_zy = within.squeeze() / (vectors * (num_views - 1)) - sum_zy.square().sum() / vectors**2
     # Centred before the product: the difference of two large sums would lose the digits that matter near collapse.
-    # By adding minus the mean, which costs the backward pass less than subtracting it.
+    # Adding the negative mean costs less in the backward pass than subtracting the mean.
     centred_zz = (phi_zz + sum_zz / -vectors).flatten(0, 1)
     centred_zy = (phi_zy + sum_zy / -vectors).flatten(0, 1)
     covariance = reduce_sum(centred_zz.T @ centred_zy) / vectors
-    # The norm is the square root of HSIC(Z, Z), with a gradient that is finite where it is 0.
+    # The norm is the square root of HSIC(Z, Z); its gradient is finite at 0.
     root_zz = torch.linalg.matrix_norm(covariance)
     return HSICTerms(gamma * root_zz - hsic_zy, hsic_zy.detach(), root_zz.detach().square(), scale)
 
@@ -183,7 +183,7 @@ def _as_scale(scale: float | Tensor, z: Tensor) -> Tensor:
     if not isinstance(scale, Tensor):
         check_positive("scale", scale)
         return z.new_full((), scale)
-    # Its value is not looked at: reading it would make the host wait for the device.
+    # The value is not checked, because reading it would make the host wait for the device.
     return scale.to(z.device, z.dtype).detach()
 
 

@@ -23,10 +23,10 @@ class IMSVDTerms(NamedTuple):
 
     Attributes:
         loss: Weighted sum of the terms.
-        diagonal: At best ``-log K``: each variable uses its bins equally, and alike in both views.
-        off_diagonal: Minus the mean joint entropy of two variables; at best ``-2 log K``, and never below ``-log N``
-            with one-hot codes.
-        invariance: At best 0: both views of a sample fall into the same bins, with certainty.
+        diagonal: At best ``-log K``: each variable uses its bins equally, in the same way in both views.
+        off_diagonal: Negative mean joint entropy of two variables. It is at best ``-2 log K``; with one-hot codes it is
+            never below ``-log N``.
+        invariance: At best 0: both views of a sample fall into the same bins with certainty.
     """
 
     loss: Tensor
@@ -46,7 +46,7 @@ def imsvd_loss(
     gather_distributed: bool = False,
     process_group: GroupOrMesh | None = None,
 ) -> IMSVDTerms:
-    r"""The IMSVD objective of two or more views of a batch.
+    r"""The IMSVD objective for two or more views of a batch.
 
     With the probabilities :math:`p^a, p^b` of the two views and the blocks :math:`P^{(m m')}` of the joint distribution
     :math:`P = p_a^\top p_b / N` of variable ``m`` of view a and ``m'`` of view b,
@@ -58,36 +58,36 @@ def imsvd_loss(
         \text{loss} = w_\text{dia}\, \text{diagonal} + w_\text{off}\, \text{off\_diagonal}
                       - w_\text{inv}\, \operatorname{mean}_{nm} \log \sum_k p^a_{nmk}\, p^b_{nmk}
 
-    More than two views are beyond the paper: ``P`` is then the average of the joint distributions of all pairs a < b,
-    for ``V - 1`` times the cost of two views, and the invariance is averaged over the pairs too.
+    More than two views extend the paper: ``P`` is then the average of the joint distributions of all pairs a < b, and
+    the invariance is averaged over the pairs too. The cost is ``V - 1`` times that of two views.
 
-    The entries off the diagonal inside a diagonal block take no part; with ``M = 1`` the off-diagonal term is 0.
+    The off-diagonal entries inside a diagonal block are ignored; with ``M = 1`` the off-diagonal term is 0.
 
-    ``P`` is never held: value and gradient are formed together, a tile of its rows at a time, in little more than the
-    time of three matrix products; the backward pass is a multiplication. Computed in float32 (float64 for float64
-    inputs), also inside autocast. A second derivative is refused, and so
-    are the transforms of ``torch.func``.
+    ``P`` is never stored as a whole. Value and gradient are computed together, one tile of its rows at a time, in
+    little more than the time of three matrix products; the backward pass is a multiplication. The loss is computed in
+    float32 (float64 for float64 inputs), also inside autocast. It supports neither second derivatives nor the
+    transforms of ``torch.func``.
 
     Args:
-        z_views: Two or more projector outputs ``(N, D)``, any floating dtype. Of two the order means nothing.
+        z_views: Two or more projector outputs ``(N, D)``, any floating dtype. The order of two views does not matter.
         num_bins: Bins ``K`` of a variable, at least 2; must divide ``D``.
         temperature: Temperature of the softmax over the bins, > 0.
         diagonal_weight: Weight of the diagonal term, >= 0.
         off_diagonal_weight: Weight of the off-diagonal term, >= 0.
         invariance_weight: Weight of the invariance term, >= 0.
-        gather_distributed: Whether the batch is the one of all ranks. Then every rank returns the value of the global
-            batch, and the gradient after DDP's averaging is the one of a single process. The rows of ``P`` are divided
-            among the ranks, and with them compute and memory.
-        process_group: The ranks that gather, those of DDP: a process group, or a device mesh of one dimension. None for
-            the default group.
+        gather_distributed: Whether to use the global batch of all ranks. Every rank then returns the global batch's
+            value, and the gradient after DDP's averaging is that of a single process. The ranks divide the rows of
+            ``P``, and with them compute and memory.
+        process_group: The ranks to gather from, the same as DDP's: a process group or a one-dimensional device mesh.
+            None for the default group.
 
     Returns:
         The loss and its terms.
 
     Raises:
         TypeError: If a view has no floating dtype, or a setting has the wrong type.
-        ValueError: If there are fewer than two views or their shapes differ, if ``num_bins`` does not divide ``D``, or
-            a setting is out of range; on all ranks, if a rank's batch is empty.
+        ValueError: If there are fewer than two views, if their shapes differ, if ``num_bins`` does not divide ``D``, if
+            a setting is out of range, or, on all ranks, if a rank's batch is empty.
         NotImplementedError: Inside a transform of ``torch.func``.
 
     Example:
@@ -134,17 +134,17 @@ class _Settings(NamedTuple):
 
 
 class _IMSVD(Function):
-    """``(settings, *z_views) -> loss, diagonal, off_diagonal, invariance``; with the value comes the gradient."""
+    """``(settings, *z_views) -> loss, diagonal, off_diagonal, invariance``; the forward pass computes the gradient."""
 
     @staticmethod
     def forward(ctx: Any, settings: _Settings, *z_views: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         num_bins, temperature, w_dia, w_off, w_inv, sizes, group, with_grad = settings
         ranks, num_views = len(sizes), len(z_views)
 
-        # The first in memory of its own, which its gradient takes over when there are two views.
+        # The first view has memory of its own, which its gradient reuses if there are two views.
         p_first, p_others = (discretize(z, num_bins, temperature) for z in (z_views[:1], z_views[1:]))
         p_views = [*p_first, *p_others]
-        # Each of the pairs of views is a sample of its own.
+        # Each pair of views counts as a sample of its own.
         num_pairs = num_views * (num_views - 1) // 2
         share = 1 / (num_pairs * sum(sizes) * p_views[0].shape[1])
         agreements = {(a, b): _agreement(p_views[a], p_views[b]) for a, b in combinations(range(num_views), 2)}
@@ -153,7 +153,7 @@ class _IMSVD(Function):
         earlier, later = stack_pairs(p_first.flatten(2), p_others.flatten(2))
         grad_later = torch.zeros_like(later) if with_grad else None
         if grad_later is not None:
-            # Before the joint distribution, whose gradient takes the first view's place.
+            # This precedes the joint distribution, whose gradient overwrites the first view.
             for view, gradient in enumerate(grad_later.view(num_views - 1, *z_views[0].shape), start=1):
                 _add_invariance_gradient_(gradient, view, p_views, agreements, -w_inv * share)
         form: Callable[..., JointEntropy] = joint_entropy
@@ -196,7 +196,7 @@ def _agreement(p_a: Tensor, p_b: Tensor) -> Tensor:
 def _add_invariance_gradient_(
     gradient: Tensor, view: int, p_views: list[Tensor], agreements: dict[tuple[int, int], Tensor], weight: float
 ) -> None:
-    """Add the gradient in one view, ``(N, D)``, of the weighted sum of ``log`` of the agreements with the others."""
+    """Add the gradient with respect to one view, ``(N, D)``, of the weighted sum of its log agreements with others."""
     for pair, agreement in agreements.items():
         if view in pair:
             other = p_views[sum(pair) - view]
@@ -204,7 +204,7 @@ def _add_invariance_gradient_(
 
 
 class _Multiply(Function):
-    """The incoming scalar times the gradient; ``z`` is there only so that a second derivative passes here."""
+    """The incoming scalar times the gradient; ``z`` is an input only so that a second derivative gets here."""
 
     @staticmethod
     def forward(ctx: Any, grad_loss: Tensor, gradient: Tensor, z: Tensor) -> Tensor:

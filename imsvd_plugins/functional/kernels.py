@@ -1,8 +1,8 @@
-"""Kernels for HSIC: their Gram matrices, their spectra, and the direction in which their scale improves.
+"""Kernels for HSIC: their Gram matrices, their spectra, and the gradient by which their scale is learned.
 
-A new kernel is a subclass of :class:`RadialKernel` that gives :meth:`~RadialKernel.evaluate`; everything else has a
-default. With :meth:`~Kernel.sample_frequencies` it also gets random features, and with them a cost that is linear in
-the batch; without, the loss uses its Gram matrix.
+A new kernel is a subclass of :class:`RadialKernel` that implements :meth:`~RadialKernel.evaluate`; everything else has
+a default. If it also implements :meth:`~Kernel.sample_frequencies`, the loss uses random features, at a cost linear in
+the batch; otherwise it uses the Gram matrix.
 """
 
 from abc import ABC, abstractmethod
@@ -35,7 +35,7 @@ class Kernel(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no spectrum to draw random features from.")
 
     def scale_ascent(self, squared_distance: Tensor, scale: Tensor) -> Tensor:
-        """Gradient in ``scale`` of the mean of log |dk/d(r^2)|, the objective by which the scale is learned.
+        """Gradient with respect to ``scale`` of the mean of log |dk/d(r^2)|, which learning the scale maximises.
 
         Raises:
             NotImplementedError: If the kernel's scale cannot be learned.
@@ -65,7 +65,7 @@ class RadialKernel(Kernel):
         return self.evaluate(squared_distances(x, y), scale)
 
     def scale_ascent(self, squared_distance: Tensor, scale: Tensor) -> Tensor:
-        """Gradient in ``scale`` of the mean of log |dk/d(r^2)|, here by automatic differentiation."""
+        """Gradient with respect to ``scale`` of the mean of log |dk/d(r^2)|, here by automatic differentiation."""
         with torch.enable_grad():
             scale = scale.detach().requires_grad_()
             squared_distance = squared_distance.detach().requires_grad_()
@@ -76,7 +76,7 @@ class RadialKernel(Kernel):
 
 
 class GaussianScaleMixtureKernel(RadialKernel):
-    """A radial kernel whose frequencies are ``s * xi``: ``xi`` standard normal, ``s > 0`` random for each row."""
+    """A radial kernel with frequencies ``s * xi``: ``xi`` is standard normal, ``s > 0`` is random for each row."""
 
     def sample_frequencies(
         self,
@@ -94,7 +94,7 @@ class GaussianScaleMixtureKernel(RadialKernel):
 
     @abstractmethod
     def row_scale(self, normal: Tensor) -> Tensor | float:
-        """The scale ``s`` of each row, a function of the absolute value of one standard normal number a row."""
+        """The scale ``s`` of each row, a function of the absolute value of one standard normal number per row."""
 
 
 class InverseMultiquadricKernel(GaussianScaleMixtureKernel):
@@ -105,7 +105,7 @@ class InverseMultiquadricKernel(GaussianScaleMixtureKernel):
         return scale * (squared_distance + scale**2).rsqrt()
 
     def scale_ascent(self, squared_distance: Tensor, scale: Tensor) -> Tensor:
-        """Gradient in ``scale`` of the mean of log |dk/d(r^2)|."""
+        """Gradient with respect to ``scale`` of the mean of log |dk/d(r^2)|."""
         return 1 / scale - 3 * scale * (squared_distance + scale**2).reciprocal().mean()
 
     def row_scale(self, normal: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class GaussianKernel(GaussianScaleMixtureKernel):
         return (squared_distance / (-2 * scale**2)).exp()
 
     def scale_ascent(self, squared_distance: Tensor, scale: Tensor) -> Tensor:
-        """Gradient in ``scale`` of the mean of log |dk/d(r^2)|."""
+        """Gradient with respect to ``scale`` of the mean of log |dk/d(r^2)|."""
         return squared_distance.mean() / scale**3 - 2 / scale
 
     def row_scale(self, normal: Tensor) -> float:
@@ -133,13 +133,13 @@ class LaplacianKernel(GaussianScaleMixtureKernel):
     """Laplacian kernel, ``exp(-r / c)``."""
 
     def evaluate(self, squared_distance: Tensor, scale: float | Tensor) -> Tensor:
-        """Value of the kernel at each ``r^2``; at 0 its slope is infinite and the gradient is given as 0."""
+        """Value of the kernel at each ``r^2``; at 0 its slope is infinite, and the gradient is set to 0."""
         apart = squared_distance > 0
         distance = torch.where(apart, squared_distance, 1.0).sqrt()
         return (torch.where(apart, distance, 0.0) / (-scale)).exp()
 
     def scale_ascent(self, squared_distance: Tensor, scale: Tensor) -> Tensor:
-        """Gradient in ``scale`` of the mean of log |dk/d(r^2)|."""
+        """Gradient with respect to ``scale`` of the mean of log |dk/d(r^2)|."""
         return squared_distance.sqrt().mean() / scale**2 - 1 / scale
 
     def row_scale(self, normal: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which views of a multi-crop a target network sees."""
+"""The views of a multi-crop that a target network sees."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ from torch import Tensor
 
 
 def largest_views(views: Sequence[Tensor]) -> list[Tensor]:
-    """The views ``(N, C, H, W)`` of the largest area ``H x W``, in their order; of one size these are all.
+    """The views ``(N, C, H, W)`` of the largest area ``H x W``, in order; all views if they have one size.
 
-    In a multi-crop they show most of the image, the others a part of it. As in DINO (Caron et al. 2021,
-    arXiv 2104.14294) only they pass the target network, all pass the online network.
+    In a multi-crop the largest views show most of the image, the others a part of it. As in DINO (Caron et al. 2021,
+    arXiv 2104.14294), only the largest pass the target network, and all pass the online network.
     """
     largest = max(view.shape[-2:].numel() for view in views)
     return [view for view in views if view.shape[-2:].numel() == largest]

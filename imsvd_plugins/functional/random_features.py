@@ -1,4 +1,4 @@
-"""Random Fourier features: a kernel as an inner product of finitely many random waves."""
+"""Random Fourier features: they approximate a kernel by an inner product of finitely many random waves."""
 
 import math
 from typing import Any, NamedTuple
@@ -31,9 +31,9 @@ class RandomFeatures(NamedTuple):
 
     def __call__(self, z: Tensor, scale: float | Tensor = 1.0) -> Tensor:
         """Features ``(..., F)`` of vectors ``z (..., d)`` for the kernel of scale ``c``."""
-        # Of the two factors of W z the smaller one is scaled.
+        # The smaller factor of W z is scaled.
         z, weight = (z / scale, self.weight) if z.numel() < self.weight.numel() else (z, self.weight / scale)
-        # Cosines as shifted sines, whose derivative costs one pass less.
+        # Cosines are computed as shifted sines, whose derivative costs one pass less.
         if self.phase is not None:
             return linear(z, weight, self.phase + math.pi / 2).sin().mul_(math.sqrt(2 / len(weight)))
         angles = linear(z, weight)
@@ -53,24 +53,24 @@ def sample_random_features(
     """Draw random features of a kernel.
 
     ``"orf"`` has the same mean as ``"rff"`` and a lower variance, for three reasons: pairs of cosine and sine;
-    frequencies that are orthogonal in blocks of ``d`` (Yu et al. 2016) with lengths drawn anew; and, where the kernel
-    is a mixture of Gaussians, a mixing variable that is stratified over its quantiles.
+    frequencies that are orthogonal in blocks of ``d`` (Yu et al. 2016), with independently drawn lengths; and, if the
+    kernel is a scale mixture of Gaussians, a mixing variable that is stratified over its quantiles.
 
     Args:
         kernel: A kernel with a spectrum; for "orf" a radial one.
         num_features: Number of features ``F``; for "orf" an even one.
         dim: Dimension ``d`` of the vectors.
         features: "rff": independent frequencies and phases, as in the paper (Rahimi and Recht 2007); or "orf".
-        generator: Source of randomness. The numbers are drawn where it lives and then moved, so that a generator on the
-            host gives the same draw on every device and on every rank.
-        device: Where the draw is needed.
-        dtype: Its floating dtype.
+        generator: Source of randomness. Numbers are drawn on its device and then moved, so a CPU generator gives the
+            same draw on every device and rank.
+        device: Device of the draw.
+        dtype: Floating dtype of the draw.
 
     Returns:
         The draw, at scale 1.
 
     Raises:
-        TypeError: If ``num_features`` is no integer.
+        TypeError: If ``num_features`` is not an integer.
         ValueError: If the kernel has no spectrum or does not suit ``features``, or a setting is out of range.
 
     Example:
@@ -101,7 +101,7 @@ def check_features(features: str, num_features: int) -> None:
 
 
 def _orthogonal(kernel: Kernel, num: int, dim: int, generator: torch.Generator | None, source: Tensor) -> Tensor:
-    """Frequencies ``(num, dim)`` in orthogonal directions; ``source`` says of which dtype and where."""
+    """Frequencies ``(num, dim)`` in orthogonal directions, with the dtype and device of ``source``."""
     if not isinstance(kernel, RadialKernel):
         raise ValueError(f'features="orf" needs a radial kernel, got {type(kernel).__name__}.')
     settings: dict[str, Any] = {"device": source.device, "dtype": source.dtype}
@@ -114,7 +114,7 @@ def _orthogonal(kernel: Kernel, num: int, dim: int, generator: torch.Generator |
     else:
         lengths = kernel.sample_frequencies(num, dim, generator=generator, **settings).norm(dim=1)
     blocks = torch.randn(-(-num // dim), dim, min(num, dim), generator=generator, **settings)
-    # The columns of Q are uniform in direction up to their signs, to which the features are blind.
+    # The columns of Q have uniform directions up to their signs, which do not matter for the features.
     directions = torch.linalg.qr(blocks).Q.mT.reshape(-1, dim)[:num]
     frequencies: Tensor = lengths.unsqueeze(1) * directions
     return frequencies
@@ -124,6 +124,6 @@ def _move(x: Tensor, device: torch.device | str | None) -> Tensor:
     if device is None or torch.device(device) == x.device:
         return x
     if torch.device(device).type == "cuda":
-        # Only a copy from pinned memory does not make the host wait for the device.
+        # A copy from unpinned memory would make the host wait for the device.
         x = x.pin_memory()
     return x.to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""The joint distribution's rows divided among the ranks: compute and memory fall as one over their number."""
+"""The joint distribution's rows divided among the ranks: a rank's compute and memory fall as 1 / W."""
 
 from itertools import pairwise
 
@@ -22,20 +22,20 @@ def divided_joint_entropy(
     rows: list[int],
     group: ProcessGroup | None,
 ) -> JointEntropy:
-    """:func:`joint_entropy` of the global batch, in which each rank forms the rows of its share of the variables.
+    """:func:`joint_entropy` of the global batch. Each rank computes the rows of its share of the variables.
 
-    View b's probabilities travel to all ranks, view a's to the rank that has their variables' rows, and the gradients
-    travel back. The ranks' batches may differ in size, and the number of ranks need not divide that of variables.
+    All ranks receive view b's probabilities; view a's go to the rank that computes their variables' rows. The gradients
+    are sent back. The ranks' batches may differ in size, and the number of variables need not be a multiple of ``W``.
 
     Args:
         p_a: Probabilities ``(n, D)`` of this rank's samples in one view. Overwritten by the gradient of the global
-            terms, if it is wanted.
+            terms if ``grad_b`` is given.
         p_b: The same in the other view.
         num_bins: Bins ``K`` of a variable.
         num_samples: ``N`` of all ranks together.
         diagonal_weight: Weight of the diagonal term in the gradient.
         off_diagonal_weight: Weight of the off-diagonal term in the gradient.
-        grad_b: Where the gradient of the global terms in the other view is added; on all ranks or on none.
+        grad_b: Tensor to which the gradient of the global terms with respect to ``p_b`` is added; on all ranks or none.
         rows: Each rank's ``n``.
         group: The ranks; None for the default group.
 
@@ -46,7 +46,7 @@ def divided_joint_entropy(
     num_variables = p_a.shape[1] // num_bins
     bounds = [num_variables * r // ranks for r in range(ranks + 1)]
     widths = [(stop - start) * num_bins for start, stop in pairwise(bounds)]
-    # Rows of zeros fill up the smaller batches: they add nothing to a product, and every collective takes equal sizes.
+    # Zero rows pad the smaller batches: they add nothing to a product, and every collective gets equal sizes.
     padded_a, padded_b = (torch.nn.functional.pad(p, (0, 0, 0, max(rows) - rows[rank])) for p in (p_a, p_b))
 
     all_b = p_b.new_empty((ranks * len(padded_b), p_b.shape[1]))
@@ -72,7 +72,7 @@ def divided_joint_entropy(
 
 
 def _columns_to_ranks(x: Tensor, widths: list[int], group: ProcessGroup | None) -> Tensor:
-    """From each rank's ``(n, D)`` to all ranks' samples of this rank's columns, ``(W n, R)``."""
+    """Exchange each rank's ``(n, D)`` for all ranks' samples of this rank's columns, ``(W n, R)``."""
     rows, width = len(x), widths[dist.get_rank(group)]
     sent = torch.cat([part.reshape(-1) for part in torch.split(x, widths, dim=1)])
     received = x.new_empty(len(widths) * rows * width)
@@ -81,7 +81,7 @@ def _columns_to_ranks(x: Tensor, widths: list[int], group: ProcessGroup | None) 
 
 
 def _columns_from_ranks(x: Tensor, widths: list[int], group: ProcessGroup | None) -> Tensor:
-    """The way back: from ``(W n, R)`` on each rank to this rank's samples of all columns, ``(n, D)``."""
+    """The inverse: exchange ``(W n, R)`` on each rank for this rank's samples of all columns, ``(n, D)``."""
     rows, width = len(x) // len(widths), widths[dist.get_rank(group)]
     received = x.new_empty(rows * sum(widths))
     dist.all_to_all_single(

@@ -1,4 +1,4 @@
-r"""The joint distribution of all pairs of ``V`` views, by ``V - 1`` products instead of ``V (V - 1) / 2``.
+r"""The joint distribution of all pairs of ``V`` views, with ``V - 1`` products instead of ``V (V - 1) / 2``.
 
 .. math::
     P = \frac{2}{V (V - 1)} \sum_{a < b} \frac{p_a^\top p_b}{N}
@@ -14,18 +14,18 @@ from torch import Tensor
 
 
 def stack_pairs(first: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """What to pair: the sums of earlier views, and the later views, both ``((V - 1) N, D)``.
+    """Return the two sides to pair, the sums of earlier views and the later views, both ``((V - 1) N, D)``.
 
     Args:
-        first: The first view's probabilities ``(1, N, D)``; paired as they are with a single other view's.
-        others: The others' ``(V - 1, N, D)``.
+        first: The first view's probabilities ``(1, N, D)``; not copied if there is only one other view.
+        others: The other views' probabilities ``(V - 1, N, D)``.
     """
     earlier = torch.cat([first, others[:-1]]).cumsum_(dim=0) if len(others) > 1 else first
     return earlier.flatten(0, 1), others.flatten(0, 1)
 
 
 def unstack_gradients(grad_earlier: Tensor, grad_later: Tensor, num_views: int) -> list[Tensor]:
-    """The gradients in the views ``(N, D)`` from those in what :func:`stack_pairs` gave, which are overwritten."""
+    """The views' gradients ``(N, D)`` from those of :func:`stack_pairs`'s outputs, which are overwritten."""
     dim = grad_earlier.shape[1]
     earlier, later = (gradient.view(num_views - 1, -1, dim) for gradient in (grad_earlier, grad_later))
     for here, before in pairwise(reversed(earlier.unbind())):

@@ -1,4 +1,4 @@
-"""What the losses share: whose batches they are of."""
+"""What the losses share: the choice between this rank's batch and the global batch."""
 
 import copy
 from typing import Any
@@ -10,12 +10,12 @@ from imsvd_plugins.functional._checks import check_gather_distributed
 
 
 class GatheringLoss(nn.Module):
-    """A loss of this rank's batch or, gathering, of the batch of all ranks of a process group.
+    """A loss of this rank's batch or, if it gathers, of the batch of all ranks of a process group.
 
     Attributes:
         gather_distributed: Whether it gathers.
-        process_group: The ranks; None for the default group. It may be assigned until the first forward, for a model
-            that is built before its process group.
+        process_group: The ranks; None for the default group. It may be set until the first forward, for a model that
+            is built before its process group.
     """
 
     def __init__(self, gather_distributed: bool, process_group: GroupOrMesh | None) -> None:

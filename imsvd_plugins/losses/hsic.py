@@ -21,28 +21,28 @@ from imsvd_plugins.losses.recomputation import Forwards, Used
 class HSICLoss(GatheringLoss):
     """SSL-HSIC: dependence between representations and image identity (Li et al., NeurIPS 2021, arXiv 2106.08320).
 
-    Every training forward draws new random features, the same for all views and on all ranks, and then moves the
-    kernel's scale one Adam step. The scale and the number of draws are in the module's ``state_dict``: save and
-    restore it with your model, or a resumed run sees other draws than the uninterrupted one. In evaluation mode the
-    state does not change.
+    Every training forward draws new random features, the same for all views and on all ranks, and then updates the
+    kernel's scale by one Adam step. The scale and the number of draws are in the module's ``state_dict``. Save and
+    restore it with your model; otherwise a resumed run sees other draws than the uninterrupted one. In evaluation mode
+    the state does not change.
 
-    Each forward also draws a number from torch's default generator, by which ``torch.utils.checkpoint`` repeats it
-    exactly. ``torch.compile`` runs what changes the state uncompiled, so it cannot take ``fullgraph=True``.
+    Each forward also draws a number from torch's default generator, so that ``torch.utils.checkpoint`` can repeat it
+    exactly. ``torch.compile`` leaves the code that changes the state uncompiled, so it cannot take ``fullgraph=True``.
 
     Args:
         kernel: Name of a kernel ("imq", "gaussian", "laplacian", "linear" or an installed plug-in's), or a kernel
             object.
         num_features: Number of random features ``F``. Unused by "linear" and by kernels without a spectrum, which are
             exact.
-        features: Kind of random features: "rff", the paper's, or "orf", of lower variance.
+        features: Kind of random features: "rff", the paper's, or "orf", which have a lower variance.
         gamma: Weight of the regulariser ``sqrt(HSIC(Z, Z))``, >= 0.
         learn_scale: Whether the kernel's scale is learned. "linear" has none.
-        normalize: Whether to scale the vectors to length 1 first, as the method asks.
+        normalize: Whether to scale the vectors to length 1 first, as the method requires.
         seed: Seed of the draws, 0 to 2^64 - 1; the same on all ranks.
         gather_distributed: Whether the statistics are those of all ranks' batches.
-        process_group: The ranks that gather, those of DDP: a process group, or a device mesh of one dimension. None for
-            the default group. Without gathering, the ranks that learn one scale; None: each learns its own. It may be
-            assigned later, as an attribute, for a model that is built before its group.
+        process_group: The ranks to gather from, the same as DDP's: a process group or a one-dimensional device mesh.
+            None for the default group. Without gathering, the ranks that learn one scale; None: each learns its own.
+            The attribute may be set later, for a model that is built before its group.
 
     Raises:
         TypeError: If a setting has the wrong type.
@@ -103,7 +103,7 @@ class HSICLoss(GatheringLoss):
         return self.learned_scale.value
 
     def forward(self, *z_views: Tensor) -> Tensor:
-        """The loss of ``V >= 2`` sets of vectors ``(N, d)``, a scalar; see :func:`~functional.ssl_hsic_loss`."""
+        """The loss of ``V >= 2`` sets of vectors ``(N, d)``; see :func:`~imsvd_plugins.functional.ssl_hsic_loss`."""
         return self.forward_components(*z_views).loss
 
     def forward_components(self, *z_views: Tensor) -> F.HSICTerms:
@@ -112,7 +112,7 @@ class HSICLoss(GatheringLoss):
         alone = not shared or world_size(group) == 1
         z = torch.stack(check_views(z_views, minimum=2 if alone else 0))
         if not (alone or self.gather_distributed) and self.training:
-            # The ranks share the scale alone: each has a loss of its own, and none may leave the others waiting.
+            # The ranks share only the scale. All check together: an error on one would leave the others waiting.
             sizes = batch_sizes(z.shape[1], "z_views", group)
             if min(sizes) < 2:
                 raise ValueError(f"z_views: every rank needs at least two samples, got {sizes}.")
@@ -121,25 +121,25 @@ class HSICLoss(GatheringLoss):
                 z = _unit_vectors(z)
         scale, draws, generator, repeated = self._begin(z)
         terms = self._terms(z, scale, draws)
-        # Inputs on the meta device have nothing to teach a state that has values.
+        # Inputs on the meta device have no values from which to update the state.
         if self.training and not repeated and self.scale.device == z.device:
             self._move_on(z.detach(), generator)
         return terms
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _begin(self, z: Tensor) -> tuple[Tensor, list[F.RandomFeatures], torch.Generator, bool]:
-        """What this forward takes from the state: scale and draws; and whether it repeats an earlier one."""
+        """This forward's scale, draws and generator, and whether it repeats an earlier forward."""
         if self.training and torch._C._are_functorch_transforms_active():
             raise NotImplementedError(
                 "HSICLoss changes its state in training mode, which torch.func's transforms (grad, vmap, jvp) forbid: "
                 "call eval() first, or use functional.ssl_hsic_loss."
             )
         if self.scale.device != z.device and not z.is_meta:
-            # A loss that was never moved follows its inputs, as one without state would.
+            # A loss that was never moved follows its inputs, as a loss without state does.
             self.to(z.device)
         # A copy, because the backward pass must still see this scale after the step that follows the forward pass.
         used, repeated = self._forwards.begin(Used(self._draws, self.scale.clone()))
-        # The draws are a function of the seed and the step alone, so equal on all ranks.
+        # The draws depend only on the seed and the step, so they are equal on all ranks.
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + used.draws) % 2**64)
         draws = [
             F.sample_random_features(
@@ -167,7 +167,7 @@ class HSICLoss(GatheringLoss):
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _move_on(self, z: Tensor, generator: torch.Generator) -> None:
-        """Change the state for the next forward."""
+        """Update the state for the next forward."""
         self._draws += 1
         if not (self.learn_scale and self.kernel.has_scale):
             return
@@ -188,7 +188,7 @@ class HSICLoss(GatheringLoss):
         return torch.tensor(self._draws)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Go on with the draws of a saved loss."""
+        """Continue with the draws of a saved loss."""
         self._draws = int(state)
         self._forwards.forget()
 
@@ -202,7 +202,7 @@ class HSICLoss(GatheringLoss):
 
 
 def _unit_vectors(z: Tensor) -> Tensor:
-    """Vectors of length 1; one of length 0 stays as it is, with a gradient that half precision can hold."""
+    """Scale vectors to length 1. A zero vector stays as it is, and half precision can hold its gradient."""
     length = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
     return z / torch.where(length > 0, length, 1.0)
 

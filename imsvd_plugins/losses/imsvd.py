@@ -24,15 +24,15 @@ class IMSVDLoss(GatheringLoss):
     :class:`~imsvd_plugins.losses.bins.TooManyBinsWarning` if the batch is far smaller than ``num_bins`` squared.
 
     Args:
-        num_bins: Bins ``K`` of a variable, at least 2; must divide the projector's output dimension. The paper's: 80
-            for ImageNet, 32 for CIFAR-10.
+        num_bins: Bins ``K`` of a variable, at least 2; must divide the projector's output dimension. The paper uses 80
+            for ImageNet and 32 for CIFAR-10.
         temperature: Temperature of the softmax over the bins, > 0.
         diagonal_weight: Weight of the diagonal term, >= 0.
         off_diagonal_weight: Weight of the off-diagonal term, >= 0.
         invariance_weight: Weight of the invariance term, >= 0.
-        gather_distributed: Whether the joint distribution is the one of all ranks' batches.
-        process_group: The ranks that gather, those of DDP: a process group, or a device mesh of one dimension. None for
-            the default group. It may be assigned later, as an attribute, for a model that is built before its group.
+        gather_distributed: Whether the joint distribution is that of all ranks' batches.
+        process_group: The ranks to gather from, the same as DDP's: a process group or a one-dimensional device mesh.
+            None for the default group. The attribute may be set later, for a model that is built before its group.
 
     Raises:
         TypeError: If a setting has the wrong type.
@@ -72,7 +72,7 @@ class IMSVDLoss(GatheringLoss):
         self.invariance_weight = invariance_weight
 
     def forward(self, z_a: Tensor, z_b: Tensor, *more_views: Tensor) -> Tensor:
-        """The loss of two projector outputs ``(N, D)``, a scalar; see :func:`~functional.imsvd_loss`."""
+        """The loss of two or more projector outputs ``(N, D)``; see :func:`~imsvd_plugins.functional.imsvd_loss`."""
         return self.forward_components(z_a, z_b, *more_views).loss
 
     def forward_components(self, z_a: Tensor, z_b: Tensor, *more_views: Tensor) -> F.IMSVDTerms:

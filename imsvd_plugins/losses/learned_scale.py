@@ -1,4 +1,4 @@
-"""The kernel's scale, which SSL-HSIC learns by a criterion of its own."""
+"""The kernel's scale, which SSL-HSIC learns with an objective of its own."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,12 +13,12 @@ from imsvd_plugins.functional.kernels import Kernel, squared_distances
 LEARNING_RATE = 3e-4
 # The gradient is estimated on at most this many vectors; all pairs of a large batch would cost more than the loss.
 MAX_VECTORS = 1024
-# A collapsed batch would drive the scale through 0.
+# A collapsed batch would drive the scale below 0.
 MIN_SCALE = 1e-3
 
 
 class LearnedScale(nn.Module):
-    """Scale ``c`` of a kernel, initially 1, and the Adam by which it climbs (Li et al. 2021, section 3.4).
+    """Scale ``c`` of a kernel, initially 1, with the state of the Adam that learns it (Li et al. 2021, section 3.4).
 
     Everything is a buffer, not a parameter: the host's optimizer and its weight decay must not see it.
     """
@@ -35,7 +35,7 @@ class LearnedScale(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Return to scale 1 and an Adam that has not stepped."""
+        """Return to scale 1 and Adam's initial state."""
         self.value.fill_(1.0)
         for buffer in (self.exp_avg, self.exp_avg_sq, self.step):
             buffer.zero_()
@@ -50,9 +50,9 @@ class LearnedScale(nn.Module):
         shared: bool = False,
         group: ProcessGroup | None = None,
     ) -> None:
-        """Take one step up the mean of log |dk/d(r^2)| over the pairs of at most 1024 of ``vectors (n, d)``.
+        """Take one ascent step on the mean of log |dk/d(r^2)| over the pairs of at most 1024 of ``vectors (n, d)``.
 
-        With ``shared`` the gradients of the ranks of ``group`` are averaged, so that all take the same step.
+        With ``shared``, the gradient is averaged over the ranks of ``group``, so that all take the same step.
         """
         if len(vectors) > MAX_VECTORS:
             rows = torch.randperm(len(vectors), generator=generator, device=generator.device)[:MAX_VECTORS]
@@ -73,7 +73,7 @@ class LearnedScale(nn.Module):
             [self.exp_avg_sq],
             [],
             [self.step],
-            # In this form it reads no step number back from the device, whichever that is.
+            # This form never reads the step number back from the device.
             differentiable=True,
             amsgrad=False,
             beta1=0.9,

@@ -1,19 +1,19 @@
-"""Which forward is repeated, when ``torch.utils.checkpoint`` runs a loss a second time inside the backward pass."""
+"""Finds which forward is repeated when ``torch.utils.checkpoint`` runs a loss again inside the backward pass."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-# Forwards that may wait for their backward pass at a time.
+# Maximal number of forwards that wait for their backward pass.
 MAX_FORWARDS = 1024
 
 
 class Used(NamedTuple):
-    """What a forward took from the state of its loss.
+    """The part of a loss's state that a forward used.
 
     Attributes:
-        draws: Number of draws before it.
+        draws: Number of draws before the forward.
         scale: Scale of the kernel, a scalar that nothing changes afterwards.
     """
 
@@ -22,10 +22,10 @@ class Used(NamedTuple):
 
 
 class Forwards:
-    """What the latest forwards took from the state of their loss, for those that are repeated.
+    """The states that the latest forwards used, for those that are repeated.
 
-    Checkpointing sets torch's random state back to what it was before it repeats a forward. So a number that each
-    forward draws from torch's default generator is the same in both runs, and tells the forwards apart.
+    Checkpointing restores torch's random state before it repeats a forward. So each forward draws a number from torch's
+    default generator: it is the same in both runs, and identifies the forward.
     """
 
     def __init__(self) -> None:
@@ -36,17 +36,17 @@ class Forwards:
         """Start a forward.
 
         Args:
-            state: What it would take from the state that the loss has now.
+            state: The present state of the loss.
 
         Returns:
-            What it is to take, and whether it is a repetition: then it takes what the first run took.
+            The state to use, and whether the forward is a repetition, which uses the state of its first run.
 
         Raises:
-            RuntimeError: If it is a repetition, and which forward it repeats cannot be told.
+            RuntimeError: If it is a repetition of an unknown forward.
         """
-        if torch._C._are_functorch_transforms_active():  # where nothing is checkpointed, nor drawn unasked
+        if torch._C._are_functorch_transforms_active():  # they neither checkpoint nor allow a draw by default
             return state, False
-        # On the host whatever the default device is, so that nobody waits for it.
+        # Drawn on the host, whatever the default device is, so that nothing waits for the device.
         (number,) = torch.randint(2**62, (1,), device="cpu").tolist()
         if torch._C._current_graph_task_id() == -1:  # outside of any backward pass
             before = self._used.pop(number, state)
@@ -64,9 +64,9 @@ class Forwards:
         return used, True
 
     def forget(self) -> None:
-        """Forget all forwards: the loss has got another state."""
+        """Forget all forwards, because the loss has a new state."""
         self._used.clear()
 
     def __reduce__(self) -> tuple[type["Forwards"], tuple[()]]:
-        """No graph leads to a copy of the loss, so a copy has nothing to repeat."""
+        """No autograd graph refers to a copy of the loss, so a copy has nothing to repeat."""
         return Forwards, ()

@@ -1,11 +1,11 @@
-"""Errors of a config, by their class: the command shows them in one line, and everything else with its traceback."""
+"""Classes of config errors. The command shows them in one line, and all other errors with a traceback."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class ConfigError(Exception):
-    """A config cannot work. The message is one line that names the key, what came, what is allowed and the cure."""
+    """A config cannot work. The message is one line that names the key, its value, what is allowed and the cure."""
 
 
 class ConfigValueError(ConfigError, ValueError):
@@ -22,7 +22,7 @@ class CheckpointError(ConfigError, RuntimeError):
 
 @contextmanager
 def as_config_errors() -> Iterator[None]:
-    """What :mod:`imsvd_plugins.checks` refuses is the config's fault."""
+    """Turn the errors of :mod:`imsvd_plugins.checks` into config errors."""
     try:
         yield
     except TypeError as error:

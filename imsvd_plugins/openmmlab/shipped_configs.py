@@ -10,7 +10,7 @@ _CONFIGS = Path(imsvd_plugins.__file__).parent / ".mim" / "configs"
 
 
 def shipped_configs() -> dict[str, Path]:
-    """The configs that come with this package, by name; what only serves to be inherited from is left out."""
+    """The configs that come with this package, by name, without those that are only inherited from."""
     files = sorted(path for path in _CONFIGS.rglob("*.py") if "_base_" not in path.relative_to(_CONFIGS).parts)
     return {path.stem: path for path in files}
 

@@ -1,1 +1,1 @@
-"""What trainings in both hosts share."""
+"""What training in both hosts shares."""

@@ -1,4 +1,4 @@
-"""A large batch through a network in chunks: a step then needs the memory of one chunk's activations."""
+"""Passes a large batch through a network in chunks, so that a step needs the memory of one chunk's activations."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,17 +15,17 @@ Outputs = TypeVar("Outputs", Tensor, tuple[Tensor, ...])
 def in_chunks(
     network: Callable[[Tensor], Outputs], batch: Tensor, chunk_size: int | None, modules: Sequence[nn.Module]
 ) -> Outputs:
-    """The network's outputs for a batch, computed chunk by chunk without keeping the activations.
+    """Compute a network's outputs for a batch chunk by chunk, without keeping the activations.
 
     The backward pass computes each chunk again, by ``torch.utils.checkpoint``, with the same random numbers. Batch
-    normalisation is of a chunk's own samples, as it is of a rank's own in DistributedDataParallel. Running statistics
-    move once, to the mean of what the chunks alone would make of them, and the second computation leaves them alone.
+    normalisation uses a chunk's own samples, as it uses a rank's own in DistributedDataParallel. Running statistics are
+    updated once, to the mean of the values that the single chunks would give, and not in the second computation.
 
     Args:
-        network: From a chunk ``(n, ...)`` to a tensor, or a tuple of tensors, with ``n`` rows.
+        network: Maps a chunk ``(n, ...)`` to a tensor, or a tuple of tensors, with ``n`` rows.
         batch: ``(N, ...)``.
         chunk_size: Samples in a chunk; the last one may be smaller. None for the whole batch at once.
-        modules: What the network consists of, whose buffers a forward pass may move.
+        modules: The network's modules, whose buffers a forward pass may change.
 
     Returns:
         What ``network(batch)`` returns, with ``N`` rows.
@@ -34,7 +34,7 @@ def in_chunks(
         return network(batch)
     buffers = [buffer for module in modules for buffer in module.buffers()]
     before = [buffer.clone() for buffer in buffers]
-    # What counts, such as the batches that a normalisation has seen, stays as the last chunk leaves it.
+    # Counters, such as a normalisation's number of batches, keep the last chunk's value.
     averaged = [index for index, buffer in enumerate(buffers) if buffer.is_floating_point()]
     moves = [torch.zeros_like(buffers[index]) for index in averaged]
     outputs = []
@@ -47,7 +47,7 @@ def in_chunks(
             output = network(chunk)
         for index, move in zip(averaged, moves, strict=True):
             buffer, value = buffers[index], before[index]
-            # A constant may be infinite, and stays what it is to the last bit.
+            # A constant may be infinite, and must not change in any bit.
             move.add_(torch.where(buffer == value, 0.0, buffer - value))
         outputs.append(output)
     means = [before[index] + move / len(chunks) for index, move in zip(averaged, moves, strict=True)]
@@ -58,7 +58,7 @@ def in_chunks(
 
 
 def _contexts(buffers: list[Tensor]) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """For the first and the second pass of a chunk."""
+    """Contexts for the first and the second pass of a chunk."""
     return nullcontext(), _restored(buffers)
 
 

@@ -1,4 +1,4 @@
-"""Noticing that a training has gone wrong, NaN images or a NaN loss, without making the host wait in each step."""
+"""Detects NaN or infinite images and losses during training, without making the host wait in each step."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from imsvd_plugins.distributed import world_size
 
-INTERVAL = 50  # steps from one look to the next, a divisor of the usual intervals of checkpoints
+INTERVAL = 50  # steps between two checks, a divisor of the usual intervals of checkpoints
 
 
 class NonFiniteError(FloatingPointError):
@@ -16,11 +16,11 @@ class NonFiniteError(FloatingPointError):
 
 
 class FiniteWatch:
-    """Keeps for each step, on its device, whether the inputs and the loss' terms were finite, until someone looks.
+    """Records on the device, for each step, whether the inputs and the loss's terms were finite.
 
-    A trainer's half looks every :data:`INTERVAL` steps and before a checkpoint. The gradients do not count: those of
-    mixed precision overflow now and then, and the optimizer skips the step. All ranks must record and look at the same
-    steps, as they do when a trainer drives them; then all stop together, whichever has seen the fault.
+    A host's adapter calls :meth:`look` every :data:`INTERVAL` steps and before a checkpoint. Gradients are not checked:
+    in mixed precision they overflow now and then, and the optimizer skips the step. All ranks must record and look at
+    the same steps, as they do under a trainer; then all stop together, whichever rank saw the fault.
     """
 
     def __init__(self) -> None:
@@ -32,15 +32,15 @@ class FiniteWatch:
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def record(self, place: str, name: str, inputs: Iterable[Tensor], terms: Mapping[str, Tensor]) -> None:
-        """Keep a step; the host does not wait.
+        """Record a step; the host does not wait.
 
         Args:
-            place: Where the training is, for the error, such as "epoch 3, step 120".
+            place: Position in the training, for the error message, such as "epoch 3, step 120".
             name: What the inputs are, the same in all steps: "images" or "projections".
             inputs: Tensors of a floating dtype and any shape.
             terms: Tensors by name, the loss among them.
         """
-        # A sum passes over the images once, and is NaN or infinite if one of its addends is.
+        # A sum reads the images once, and is NaN or infinite if one of its addends is.
         total = torch.stack([x.sum(dtype=torch.float32) for x in inputs]).sum()
         sums = [term.sum(dtype=torch.float32).to(total.device, non_blocking=True) for term in terms.values()]
         self._inputs = name
@@ -50,10 +50,10 @@ class FiniteWatch:
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def look(self) -> None:
-        """Wait for the steps recorded since the last look, on all ranks together.
+        """Check the steps recorded since the last call, on all ranks together; the host waits for the device.
 
         Raises:
-            NonFiniteError: If in one of them something was not finite; on all ranks alike.
+            NonFiniteError: If anything in them was not finite; on all ranks alike.
         """
         if not self._flags:
             return

@@ -1,4 +1,4 @@
-"""Random views that do not depend on who draws them: what makes a training with loader workers exactly repeatable."""
+"""Random views that do not depend on which worker draws them, so that training is exactly repeatable."""
 
 import random
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from torch.utils.data import BatchSampler
 
 @dataclass(frozen=True)
 class SeededBatch:
-    """Indices of a batch. While a data loader iterates over them it draws each image's views from a seed of its own.
+    """Indices of a batch. While a data loader iterates over them, it draws each image's views from a seed of their own.
 
-    Afterwards the random generators of the process are as they were before.
+    Afterwards the process's random generators have their former states again.
     """
 
     indices: list[int]
@@ -38,20 +38,18 @@ class SeededBatch:
 
 
 class SeededBatchSampler(BatchSampler):
-    """Batches whose images' views are a function of seed, epoch and place in the epoch alone.
+    """Batches whose images' views depend only on the seed, the epoch and the place in the epoch.
 
-    Any number of loader workers then gives the same training, and an epoch is the same whether the training began
-    before it or was resumed there. Nothing else in the loader changes: the dataset is any map-style dataset, however
-    wrapped, and its transforms are any that draw from Python's, numpy's or torch's global generators. An image that
-    comes twice in an epoch has different views each time.
-
-    The exception is a dataset that loads a batch at once, by a ``__getitems__`` of its own.
+    Training is then the same with any number of loader workers, and an epoch is the same whether or not the run resumed
+    at it. Nothing else in the loader changes. The dataset may be any map-style dataset, wrapped or not, except one that
+    loads a batch at once by a ``__getitems__`` of its own. Its transforms may draw from Python's, numpy's or torch's
+    global generators. An image that comes twice in an epoch has different views each time.
 
     Args:
-        sampler: Gives this process' indices. It has a ``seed`` and, if its passes differ, an ``epoch``, as mmengine's
-            ``DefaultSampler`` and ``InfiniteSampler`` and torch's ``DistributedSampler`` have.
-        batch_size: Images a batch and process.
-        drop_last: Whether to leave out a last batch that is smaller.
+        sampler: Gives this process's indices. It has a ``seed`` and, if its epochs differ, an ``epoch``, like
+            mmengine's ``DefaultSampler`` and ``InfiniteSampler`` and torch's ``DistributedSampler``.
+        batch_size: Images per batch and process.
+        drop_last: Whether to drop the last batch if it is smaller.
 
     Raises:
         TypeError: If ``sampler`` has no seed.
@@ -69,7 +67,7 @@ class SeededBatchSampler(BatchSampler):
         self._to_skip = 0
 
     def skip(self, num_batches: int) -> None:
-        """Let the next iteration begin after this many batches, which are not loaded; the length stays the epoch's."""
+        """Begin the next iteration after this many batches, without loading them; the length does not change."""
         self._to_skip = num_batches
 
     def __iter__(self) -> Iterator[Any]:

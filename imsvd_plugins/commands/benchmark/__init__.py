@@ -1,1 +1,1 @@
-"""`imsvd-plugins benchmark`: what each loss costs, side by side, each in processes of its own."""
+"""`imsvd-plugins benchmark`: what each loss costs, measured in processes of its own."""

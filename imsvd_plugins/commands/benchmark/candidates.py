@@ -1,4 +1,4 @@
-"""The losses that compete: each makes its inputs and returns one step, forward and backward."""
+"""The losses to compare: each makes its inputs and returns one step, forward and backward."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -14,12 +14,12 @@ from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 
 Step = Callable[[], None]
 
-# Lightly's, by the names of their classes.
+# Lightly's losses, with the names of their classes.
 LIGHTLY = {"barlow-twins": "BarlowTwinsLoss", "vicreg": "VICRegLoss", "nt-xent": "NTXentLoss"}
 
 
 def make_step(loss: str, settings: Settings, rank: int, device: torch.device) -> Step:
-    """Inputs on the device, different on each rank, and the step that is measured.
+    """Make inputs on the device, different on each rank, and the step to measure.
 
     Args:
         loss: A key of :data:`~imsvd_plugins.commands.benchmark.settings.LOSSES`.
@@ -65,10 +65,10 @@ def _criterion(loss: str, settings: Settings) -> Callable[..., Tensor]:
 
 
 def plain_imsvd(z_a: Tensor, z_b: Tensor, num_bins: int) -> Tensor:
-    """The formula of :func:`~imsvd_plugins.functional.imsvd_loss` at weights 1, as one would first write it.
+    """The formula of :func:`~imsvd_plugins.functional.imsvd_loss` at weights 1, written naively.
 
-    The whole joint distribution is held, and its blocks off the diagonal are selected by a mask; the probabilities of
-    all ranks are gathered, and every rank forms the whole.
+    Every rank gathers all ranks' probabilities and holds the whole joint distribution; a mask selects its off-diagonal
+    blocks.
     """
     p_a, p_b = (all_gather(soft_discretize(z, num_bins)) for z in (z_a, z_b))
     num_samples, num_variables = p_a.shape[:2]
@@ -84,14 +84,15 @@ def plain_imsvd(z_a: Tensor, z_b: Tensor, num_bins: int) -> Tensor:
 
 
 def _products(views: list[Tensor], settings: Settings, rank: int) -> Step:
-    """``p_a^T p_b``, ``p_b G^T`` and ``p_a G``: of several ranks, this one's rows of the first, without communication.
+    """``p_a^T p_b``, ``p_b G^T`` and ``p_a G``; with several ranks, for this rank's rows of the first.
 
-    Of ``V`` views, those of ``(V - 1) N`` samples: all pairs need no more, see :mod:`~functional.view_pairs`.
-    Their results are kept from step to step, so that memory is not allocated anew in a time that serves as reference.
+    There is no communication. ``V`` views take products over ``(V - 1) N`` samples, which cover all pairs, see
+    :mod:`~imsvd_plugins.functional.view_pairs`. All steps write into the same memory, so that the reference time
+    includes no allocation.
     """
     ranks, dim = settings.ranks, settings.dim
     rows = dim * (rank + 1) // ranks - dim * rank // ranks
-    # Autocast does not reach products that write into given memory.
+    # Autocast does not apply to products that write into given memory.
     dtype = getattr(torch, settings.autocast or settings.dtype)
     stacks = torch.cat(views[:-1]), torch.cat(views[1:])
     p_a, p_b = (z.detach().to(dtype).repeat(ranks, 1) for z in stacks)

@@ -17,7 +17,7 @@ from imsvd_plugins.commands.benchmark.settings import (
 
 
 def add_to(commands: Any) -> None:
-    """Add the subcommand to those of a parser."""
+    """Add the subcommand to a parser."""
     losses = "\n".join(f"  {name:13s} {meaning}" for name, meaning in LOSSES.items())
     benchmark = commands.add_parser(
         "benchmark",
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         ValueError: If an argument is wrong.
-        ImportError: If something asked for is not installed.
+        ImportError: If a requested library is not installed.
     """
     import torch  # noqa: PLC0415
 

@@ -18,14 +18,14 @@ _STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Measurement(NamedTuple):
-    """What one loss cost one rank, a step of forward and backward each.
+    """The cost of one loss on one rank, per step of forward and backward.
 
     Attributes:
-        seconds: Of each repeated step.
-        first_seconds: Of the first step, with all that the loss sets up.
-        memory_bytes: Peak memory above what was there before the step: inputs and libraries. On CUDA the allocated
-            tensors, on the CPU the resident pages; None where the system does not tell (it must be Linux).
-        flops: Floating-point operations, as torch's FlopCounterMode counts them: those of matrix products.
+        seconds: Duration of each repeated step.
+        first_seconds: Duration of the first step, including everything that the loss sets up.
+        memory_bytes: Peak memory beyond what inputs and libraries took before the step: allocated tensors on CUDA,
+            resident pages on the CPU. None if the system does not report it; Linux does.
+        flops: Floating-point operations of matrix products, as torch's FlopCounterMode counts them.
         sent_bytes: Bytes sent to other ranks, see :class:`~imsvd_plugins.commands.benchmark.traffic.Traffic`.
     """
 
@@ -37,18 +37,18 @@ class Measurement(NamedTuple):
 
 
 def measure_in_process(loss: str, settings: Settings, rank: int, store: str, answers: Connection) -> None:
-    """Send a :class:`Measurement` or, if something failed, a line of text; the whole of a measuring process.
+    """Run a measuring process: send a :class:`Measurement` or, if something failed, a line of text.
 
     Args:
         loss: What is measured.
         settings: Settings of the run.
         rank: This process's rank.
-        store: A file by which the ranks find each other.
-        answers: Where to send.
+        store: A file through which the ranks find each other.
+        answers: The connection to send to.
     """
     try:
         answers.send(_measure(loss, settings, rank, store))
-    except Exception as error:  # The other losses are measured all the same; a table has room for a line.
+    except Exception as error:  # The other losses are still measured; a table has room for a line.
         answers.send(" ".join(f"{type(error).__name__}: {error}".split()))
 
 
@@ -63,7 +63,7 @@ def _measure(loss: str, settings: Settings, rank: int, store: str) -> Measuremen
         files = dist.FileStore(store, settings.ranks)  # type: ignore[attr-defined]
         dist.init_process_group(backend, store=files, rank=rank, world_size=settings.ranks)
     try:
-        # What is loaded or set up at the first step is not the loss's memory.
+        # What a process loads or sets up at its first step must not count as the loss's memory.
         small = settings._replace(
             samples=4 * settings.ranks, dim=settings.bins * max(2, settings.ranks), features=2, repeats=1
         )
@@ -97,7 +97,7 @@ def _seconds(step: Step, device: torch.device) -> float:
 
 
 def _first_step(step: Step, device: torch.device) -> tuple[int | None, float]:
-    """The peak memory of the first step, whose memory is all fresh, and its time."""
+    """The peak memory of the first step, which allocates all its memory, and its time."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)

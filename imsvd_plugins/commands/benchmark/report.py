@@ -1,4 +1,4 @@
-"""What a run found: as a table, as JSON and as a chart."""
+"""A run's results as a table, as JSON and as a chart."""
 
 import datetime
 import platform
@@ -17,9 +17,9 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 
 def table(results: Sequence[Result], reference: str) -> list[list[str]]:
-    """A row a loss under a row of headings, numbers aligned to the right; a cell without a number is empty.
+    """A row of headings and a row per loss. Numbers are aligned to the right; unknown ones are empty cells.
 
-    Times are milliseconds of a step, memory and what is sent are MB (10^6 bytes), of the rank that takes most.
+    Times are in milliseconds per step, memory and bytes sent in MB (10^6 bytes), of the rank with the most.
     """
     headings = "MEDIAN ms", "MIN ms", "FIRST ms", f"x {reference}", "MEMORY MB", "GFLOP", "OF RATE", "SENT MB"
     rows = [["LOSS", *headings, "ERROR"]]
@@ -46,7 +46,7 @@ def table(results: Sequence[Result], reference: str) -> list[list[str]]:
 
 
 def heading(results: Sequence[Result], settings: Settings) -> str:
-    """A line that says what was measured, and the matrix rate if the products were."""
+    """A line with the settings and, if the products were measured, the matrix rate."""
     batch = f"N = {settings.samples}, D = {settings.dim}, K = {settings.bins}, F = {settings.features}"
     precision = settings.dtype + (f", autocast {settings.autocast}" if settings.autocast else "")
     line = (
@@ -58,7 +58,7 @@ def heading(results: Sequence[Result], settings: Settings) -> str:
 
 
 def as_json(results: Sequence[Result], settings: Settings, reference: str) -> dict[str, Any]:
-    """All of a run: settings, machine, versions, date and, for each loss, what each rank found."""
+    """Everything about a run: settings, machine, versions, date and, for each loss, each rank's measurement."""
     return {
         "settings": settings._asdict(),
         "machine": {"cpu": _processor("cpu"), "gpu": _processor("cuda") if settings.device == "cuda" else None},
@@ -71,7 +71,7 @@ def as_json(results: Sequence[Result], settings: Settings, reference: str) -> di
 
 
 def summary(results: Sequence[Result], reference: str) -> list[dict[str, Any]]:
-    """A dictionary a loss; what is not known is None."""
+    """A dictionary per loss; unknown values are None."""
     rate = matrix_rate(results)
     base = next((result.median for result in results if result.loss == reference and result.ranks), None)
     rows = []
@@ -107,7 +107,7 @@ def check_plot(path: Path) -> None:
 
     Raises:
         ImportError: If matplotlib is not installed.
-        ValueError: If it cannot write such a file.
+        ValueError: If matplotlib cannot write such a file.
     """
     try:
         from matplotlib.backend_bases import FigureCanvasBase  # noqa: PLC0415
@@ -119,7 +119,7 @@ def check_plot(path: Path) -> None:
 
 
 def plot(results: Sequence[Result], settings: Settings, path: Path) -> None:
-    """A bar a loss that was measured, of time and of memory."""
+    """Draw time and memory as bars, one for each measured loss."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     done = [result for result in results if result.ranks]

@@ -1,4 +1,4 @@
-"""The run: what is asked for is checked, then one loss is measured after the other."""
+"""A run checks what is asked for, then measures one loss after the other."""
 
 import multiprocessing
 import signal
@@ -27,7 +27,7 @@ class Result(NamedTuple):
 
     Attributes:
         loss: Its name.
-        ranks: What it cost each rank; empty if it failed.
+        ranks: Each rank's measurement; empty if the loss failed.
         error: Why it failed, in a line; empty if it did not.
     """
 
@@ -37,7 +37,7 @@ class Result(NamedTuple):
 
     @property
     def seconds(self) -> list[float]:
-        """Of each repeated step, until the last rank was done."""
+        """Duration of each repeated step, until the last rank was done."""
         return [max(times) for times in zip(*(rank.seconds for rank in self.ranks), strict=True)]
 
     @property
@@ -47,28 +47,28 @@ class Result(NamedTuple):
 
     @property
     def first_seconds(self) -> float:
-        """Of the first step, until the last rank was done."""
+        """Duration of the first step, until the last rank was done."""
         return max(rank.first_seconds for rank in self.ranks)
 
     @property
     def flops(self) -> int:
-        """Of the rank that computes most."""
+        """Operations of the rank that computes most."""
         return max(rank.flops for rank in self.ranks)
 
     @property
     def sent_bytes(self) -> int:
-        """Of the rank that sends most."""
+        """Bytes of the rank that sends most."""
         return max(rank.sent_bytes for rank in self.ranks)
 
     @property
     def memory_bytes(self) -> int | None:
-        """Of the rank that needs most; None if unknown."""
+        """Peak of the rank that needs most; None if unknown."""
         known = [rank.memory_bytes for rank in self.ranks if rank.memory_bytes is not None]
         return max(known, default=None)
 
 
 def choose(losses: Sequence[str]) -> list[str]:
-    """The losses to measure: those named, else all that are installed.
+    """Choose the losses to measure: the named ones, or all that are installed.
 
     Raises:
         ValueError: If there is no such loss.
@@ -111,7 +111,7 @@ def check(losses: Sequence[str], settings: Settings) -> None:
 
 
 def check_loss(argument: str, loss: str, allowed: Sequence[str]) -> None:
-    """Refuse an unknown name, with those that it may have been meant to be."""
+    """Refuse an unknown name, and suggest similar ones."""
     if loss not in allowed:
         close = get_close_matches(loss, allowed)
         hint = f"; did you mean {' or '.join(close)}?" if close else "."
@@ -126,7 +126,7 @@ def run(losses: Sequence[str], settings: Settings) -> list[Result]:
         settings: The settings; call :func:`check` first.
 
     Returns:
-        A result a loss, in their order.
+        A result per loss, in the order of ``losses``.
     """
     results = []
     for number, loss in enumerate(losses, start=1):
@@ -148,7 +148,7 @@ def _measure(loss: str, settings: Settings) -> Result:
                 process = context.Process(target=measure_in_process, args=arguments, daemon=True)
                 with _interrupts_ignored():
                     process.start()
-                sender.close()  # so that the end of the process is the end of the pipe
+                sender.close()  # so that the pipe ends with the process
                 processes.append(process)
                 answers.append(receiver)
             return _collect(loss, processes, answers)
@@ -159,7 +159,7 @@ def _measure(loss: str, settings: Settings) -> Result:
 
 
 def _collect(loss: str, processes: Sequence[BaseProcess], answers: Sequence[Connection]) -> Result:
-    """The answers of all ranks, or of the first that failed: the others may be waiting for it."""
+    """The answers of all ranks or, if one fails, its error: the others may be waiting for it."""
     measured: dict[int, Measurement] = {}
     pending = {id(answer): rank for rank, answer in enumerate(answers)}
     while pending:
@@ -179,7 +179,7 @@ def _collect(loss: str, processes: Sequence[BaseProcess], answers: Sequence[Conn
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Also by a process started meanwhile: Ctrl-C in a terminal reaches all, but it is this one that ends the ranks."""
+    """Processes started inside ignore Ctrl-C: a terminal sends it to all, but this process ends the ranks."""
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What can be measured, and how. Without torch, so that the command line can name it."""
+"""What can be measured, and how. This module needs no torch, so that the command line can import it."""
 
 from typing import NamedTuple
 
@@ -20,14 +20,14 @@ MATMUL_PRECISIONS = ("highest", "high", "medium")
 
 
 class Settings(NamedTuple):
-    """What every loss of one run has in common.
+    """Settings that all losses of a run share.
 
     Attributes:
         samples: Samples ``N`` of the global batch; ``ranks`` divides it.
         dim: Outputs ``D`` of the projector.
         bins: Bins ``K`` of a variable in the IMSVD losses.
         features: Random features ``F`` of the SSL-HSIC losses.
-        views: Views ``V`` of the :data:`MANY_VIEWS`; the others take two.
+        views: Views ``V`` of the losses in :data:`MANY_VIEWS`; the others take two.
         device: One of :data:`DEVICES`.
         dtype: The views' dtype, one of :data:`DTYPES`.
         autocast: Dtype of an autocast around the loss, one of :data:`AUTOCAST_DTYPES`; None for no autocast.

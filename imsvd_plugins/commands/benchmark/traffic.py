@@ -1,4 +1,4 @@
-"""Bytes that a rank sends in collectives, counted from what is asked for."""
+"""Bytes that a rank sends in collectives, counted from the calls."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -9,11 +9,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes this rank sends while the mode is on, in backward too.
+    """Counts the bytes that this rank sends while the mode is on, also in the backward pass.
 
-    Counted is the least that the collective takes, as ring algorithms send it, of a tensor of ``x`` bytes on ``W``
-    ranks: all-reduce ``2 (W - 1) / W x``; all-gather ``(W - 1) x``; reduce-scatter and scatter ``(W - 1) / W`` of the
-    whole input; all-to-all what is for others; broadcast ``x`` on its root.
+    The count is the minimum for each collective, which ring algorithms reach. A tensor of ``x`` bytes on ``W`` ranks
+    takes: all-reduce ``2 (W - 1) / W x``; all-gather ``(W - 1) x``; reduce-scatter and scatter ``(W - 1) / W`` of the
+    whole input; all-to-all the part for other ranks; broadcast ``x`` on its root.
 
     Attributes:
         sent_bytes: The count.
@@ -36,7 +36,7 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _bytes(tensors: Any) -> int:
-    """Of a tensor or of tensors, however deep in lists."""
+    """Size of a tensor, or of all tensors in nested lists."""
     return tensors.nbytes if isinstance(tensors, Tensor) else sum(map(_bytes, tensors))
 
 

@@ -1,1 +1,1 @@
-"""``imsvd-plugins demo``: what it shows, and its half in each host."""
+"""``imsvd-plugins demo``: what it shows, and its part in each host."""

@@ -8,7 +8,7 @@ from imsvd_plugins._terminal import positive
 
 
 def add_to(commands: Any) -> None:
-    """Add the subcommand to those of a parser."""
+    """Add the subcommand to a parser."""
     demo = commands.add_parser(
         "demo",
         help="pretrain on scanned digits and compare with random weights",

@@ -1,4 +1,4 @@
-"""`imsvd-plugins demo`: pretraining on digits in one of the hosts, and what the labels say about it afterwards."""
+"""`imsvd-plugins demo`: pretraining on digits in one of the hosts, and its evaluation with the labels."""
 
 import importlib
 import time
@@ -44,17 +44,17 @@ def run(method: str, host: str, work_dir: Path, resume: bool, epochs: int | None
         method: "imsvd" or "ssl-hsic".
         host: "openmmlab" or "lightly".
         work_dir: Where checkpoint, log, curves and table go.
-        resume: Whether to go on from the last checkpoint in ``work_dir``.
+        resume: Whether to resume from the last checkpoint in ``work_dir``.
         epochs: Epochs of pretraining; None for the recipe's own.
     """
-    # A network this small gains little from a second thread, whose core the data loader's worker needs; and with one
+    # A network this small gains little from a second thread, whose core the data loader's worker needs. With one thread
     # the result does not depend on the number of cores.
     torch.set_num_threads(1)
     console = Console()
     console.print(f"Pretraining {TITLES[method]} on digits with {HOSTS[host]}, in {work_dir}", highlight=False)
     work_dir.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
-        # What OpenMMLab's packages warn of says nothing to a user of the demo.
+        # These warnings of OpenMMLab's packages mean nothing to a user of the demo.
         warnings.filterwarnings("ignore", "pkg_resources is deprecated as an API")
         warnings.filterwarnings("ignore", "Fail to import ``MultiScaleDeformableAttention``")
         pretrain: Callable[..., DemoRun] = importlib.import_module(f"imsvd_plugins.commands.demo.{host}").pretrain
@@ -89,7 +89,7 @@ def write_demo_report(checkpoint: Path, folder: Path) -> Path:
 
 
 class EpochProgress:
-    """Shows how far a training is: a bar on a terminal, elsewhere about ten lines.
+    """Shows the progress of a training: a bar on a terminal, elsewhere about ten lines.
 
     Args:
         console: Where to show it.
@@ -112,7 +112,7 @@ class EpochProgress:
         self._bar.stop()
 
     def __call__(self, done: int, total: int, loss: float) -> None:
-        """Show that an epoch is done, and its mean loss."""
+        """Show a finished epoch and its mean loss."""
         self._bar.update(self._task, completed=done, total=total, description=f"loss {loss:.4f}")
         if not self._console.is_terminal and (done % -(-total // 10) == 0 or done == total):
             seconds = time.monotonic() - self._start
@@ -122,7 +122,7 @@ class EpochProgress:
 def evaluate(train: Tensor, test: Tensor) -> dict[str, float]:
     """Accuracies on the test digits by linear probe, kNN and few labels, from frozen features ``(n, d)``.
 
-    The few-label accuracy is the mean over ten fixed draws of five labelled images a class.
+    The few-label accuracy is the mean over ten fixed draws of five labelled images per class.
     """
     x_train, x_test = (features.double().numpy() for features in (train, test))
     y_train, y_test = (load_digits(split)[1] for split in ("train", "test"))
@@ -141,7 +141,7 @@ def evaluate(train: Tensor, test: Tensor) -> dict[str, float]:
 
 
 def draw_curves(curves: dict[str, list[float]], path: Path, title: str) -> None:
-    """One panel a curve, a value an epoch."""
+    """Draw each curve in a panel of its own, with one value per epoch."""
     figure, axes = plt.subplots(1, len(curves), figsize=(3 * len(curves), 2.6), squeeze=False, layout="constrained")
     for axis, (name, values) in zip(axes[0], curves.items(), strict=True):
         axis.plot(range(1, len(values) + 1), values)

@@ -1,4 +1,4 @@
-"""What a host's half of the demo hands over."""
+"""What a host's part of the demo returns."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-OnEpoch = Callable[[int, int, float], None]  # of the epochs done, all epochs, and the last one's mean loss
+OnEpoch = Callable[[int, int, float], None]  # takes the epochs done, all epochs, and the last one's mean loss
 
 
 class DemoRun(NamedTuple):
@@ -15,7 +15,7 @@ class DemoRun(NamedTuple):
     Attributes:
         random_features: The untrained backbone's features ``(n, d)`` of the training and of the test images.
         trained_features: The same of the pretrained backbone.
-        curves: A value an epoch of the loss and of each of its terms, by name, since the first start.
+        curves: The loss and each of its terms by name, one value per epoch since the first start.
         checkpoint: The host's last checkpoint.
         log: The host's own log of the training, a file or a folder.
     """

@@ -1,4 +1,4 @@
-"""Lightly's half of `imsvd-plugins demo`: pretraining on scikit-learn's digits with this package's LightningModules."""
+"""Lightly's part of `imsvd-plugins demo`: pretraining on scikit-learn's digits with this package's LightningModules."""
 
 import logging
 import warnings
@@ -34,12 +34,12 @@ def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None, o
     Args:
         method: "imsvd" or "ssl-hsic".
         work_dir: Folder of the checkpoint and the log.
-        resume: Whether to go on from the checkpoint in ``work_dir``; where there is none, training starts anew.
-        epochs: Epochs of the whole training; None for the recipe's 60. A resumed one follows this length's schedule.
+        resume: Whether to resume from the checkpoint in ``work_dir``; without one, training starts from scratch.
+        epochs: Epochs of the whole training; None for the recipe's 60. A resumed run follows this length's schedule.
         on_epoch: Called after each epoch.
 
     Returns:
-        Features before and after, curves, and where checkpoint and log are.
+        Features before and after pretraining, the curves, and the paths of checkpoint and log.
 
     Raises:
         ValueError: If ``method`` is unknown.
@@ -48,7 +48,7 @@ def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None, o
         raise ValueError(f"method must be one of {', '.join(_MODELS)}, got {method!r}.")
     epochs = EPOCHS if epochs is None else epochs
     seed_everything(0, workers=True, verbose=False)
-    # LARS is for large batches and trains long.
+    # LARS is for large batches and long training.
     recipe = {"optimizer": partial(torch.optim.AdamW, lr=5e-3, weight_decay=1e-4), "warmup_epochs": epochs // 10}
     model = _MODELS[method](recipe)
     random_features = _features(model)
@@ -60,7 +60,7 @@ def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None, o
     logger = CSVLogger(work_dir, name="logs")
     curves = _Curves(on_epoch)
     with _quiet(), warnings.catch_warnings():
-        # Advice for larger runs, on loader workers and validation; and that last.ckpt is replaced is meant.
+        # The advice on loader workers and validation is for larger runs, and last.ckpt is replaced on purpose.
         warnings.simplefilter("ignore", PossibleUserWarning)
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")  # Lightning's own call
         warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
@@ -80,7 +80,7 @@ def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None, o
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leaves the terminal to the progress display and to warnings."""
+    """Leave the terminal to the progress display and to warnings."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
     levels = [logger.level for logger in loggers]
     try:
@@ -125,7 +125,7 @@ class _Curves(Callback):
 
 @torch.no_grad()
 def _features(model: nn.Module) -> tuple[Tensor, Tensor]:
-    """The backbone's features of the training and of the test images, in their order."""
+    """The backbone's features of the training and of the test images, in order."""
     model.eval()
     features = []
     for split in ("train", "test"):

@@ -23,22 +23,22 @@ CONFIGS = {
     "imsvd": "imsvd_resnet14-w24_1xb256-coslr-60e_digits",
     "ssl-hsic": "ssl-hsic_resnet14-w24_1xb256-coslr-60e_digits",
 }
-# Logged beside the objective, but not about it.
+# Logged values that do not belong to the objective.
 _NOT_CURVES = ("lr", "base_lr", "time", "data_time", "memory", "grad_norm")
 
 
 def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None, on_epoch: OnEpoch) -> DemoRun:
-    """Pretrain on digits with mmpretrain. The log goes to its file, the warnings in it to the terminal too.
+    """Pretrain on digits with mmpretrain. The log goes to its file, warnings also to the terminal.
 
     Args:
         method: "imsvd" or "ssl-hsic".
         work_dir: Where checkpoints and log go.
-        resume: Whether to go on from the last checkpoint in ``work_dir``; without one the training starts anew.
+        resume: Whether to resume from the last checkpoint in ``work_dir``; without one, training starts from scratch.
         epochs: Epochs of pretraining; None for the recipe's own.
         on_epoch: Called after each epoch.
 
     Returns:
-        Features before and after, the curves, and where checkpoint and log are.
+        Features before and after pretraining, the curves, and the paths of checkpoint and log.
 
     Raises:
         SystemExit: If there are checkpoints to resume from, but none of them is whole.
@@ -52,7 +52,7 @@ def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None, o
     if resume and not checkpoints:
         print(f"No checkpoint in {work_dir}: the training starts anew.")
     if not resume:
-        # Otherwise a new run, interrupted before its first checkpoint, would be resumed from an older run's last one.
+        # Otherwise a new run that is interrupted before its first checkpoint would resume from an older run's last one.
         for path in checkpoints:
             path.unlink()
     # ExactResumeHook chooses the checkpoint.
@@ -61,7 +61,7 @@ def pretrain(method: str, work_dir: Path, *, resume: bool, epochs: int | None, o
     # The weights' initialization is logged before there is a log file.
     if not MMLogger.check_instance_created("demo"):
         MMLogger.get_instance("demo", log_level="WARNING")
-    # Before the runner, which sets the seed again: the training is the same as without a look at the untrained network.
+    # The runner sets the seed again afterwards, so the untrained network's features do not change the training.
     init_default_scope(cfg.default_scope)
     set_random_seed(cfg.randomness.seed)
     untrained = MODELS.build(cfg.model)
@@ -87,12 +87,12 @@ class _QuietRunner(Runner):
     """Leaves the terminal to the progress display."""
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """The runner's logger, with its file as it is."""
+        """Build the runner's logger; its file still gets everything."""
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             if not isinstance(handler, logging.FileHandler):
                 handler.setLevel(logging.WARNING)
-                # mmengine's CheckpointHook is told by mmengine to use something else.
+                # mmengine warns mmengine's own CheckpointHook of a deprecated call.
                 handler.addFilter(lambda record: "will be deprecated in future" not in record.getMessage())
         return logger
 
@@ -107,7 +107,7 @@ class _EpochHook(Hook):
 
 
 def _features(model: nn.Module, cfg: Any) -> tuple[Tensor, Tensor]:
-    """Features of the train and of the test digits, as they are."""
+    """Features of the training and of the test digits, in order."""
     model.eval()
     features = []
     for split in ("train", "test"):
@@ -125,7 +125,7 @@ def _features(model: nn.Module, cfg: Any) -> tuple[Tensor, Tensor]:
 
 
 def _curves(hub: MessageHub, iterations: int) -> dict[str, list[float]]:
-    """A value an epoch: the mean over its iterations, and the accuracy after it."""
+    """One value per epoch: each term's mean over its iterations, and the accuracy after it."""
     steps = len(hub.get_scalar("train/loss").data[0])
     curves = {}
     for key, scalar in hub.log_scalars.items():

@@ -1,1 +1,1 @@
-"""What OpenMMLab's packages need on a CPU, under current libraries and beside each other."""
+"""What OpenMMLab's packages need on a CPU, with current libraries, and when they are installed over each other."""

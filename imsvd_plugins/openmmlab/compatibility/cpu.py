@@ -1,4 +1,4 @@
-"""Training on several CPU processes, which mmengine's own defaults do not provide for."""
+"""Training on several CPU processes, which mmengine's own defaults do not support."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from torch.nn import SyncBatchNorm
 class CPUDistributedDataParallel(MMDistributedDataParallel):
     """mmengine's wrapper for a model that stays on the CPU.
 
-    torch's SyncBatchNorm refuses the CPU, so it is replaced by BatchNorm as mmengine itself does for a single process:
-    each rank normalises by its own part of the batch.
+    torch's SyncBatchNorm does not run on the CPU, so BatchNorm replaces it, as in mmengine for a single process: each
+    rank normalises by its own part of the batch.
 
     Args:
         module: The model.

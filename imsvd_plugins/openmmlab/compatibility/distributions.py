@@ -1,10 +1,10 @@
-"""Several distributions install each of OpenMMLab's modules: which of them are there, and what is wrong with that."""
+"""Several distributions provide each of OpenMMLab's modules: finds missing modules and conflicting distributions."""
 
 import sys
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 
-# All distributions of one module install into the same folder, so that an environment may have only one of them.
+# All distributions of one module install into the same folder, so an environment may have only one of them.
 DISTRIBUTIONS = {
     "mmcv": ("mmcv", "mmcv-lite", "mmcv-full", "onedl-mmcv"),
     "mmengine": ("mmengine", "mmengine-lite", "onedl-mmengine"),
@@ -13,7 +13,7 @@ DISTRIBUTIONS = {
 
 
 def missing(module: str) -> str:
-    """The message for a module that is not installed: what to install, with mmcv if there is none.
+    """The error message for a missing module: what to install, including mmcv if it is missing too.
 
     Args:
         module: A key of :data:`DISTRIBUTIONS`.

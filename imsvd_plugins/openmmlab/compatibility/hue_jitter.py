@@ -13,7 +13,7 @@ _DATALOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
 
 def check_hue_jitter(cfg: Config) -> None:
-    """Refuse a config whose images get hue jitter where mmcv's fails.
+    """Refuse a config with hue jitter if the installed mmcv fails at it.
 
     mmcv 2.2.0 converts a negative change of the hue to uint8, which numpy 2 refuses, and the first batch fails.
 

@@ -1,4 +1,4 @@
-"""This package's models in mmpretrain's hub, beside mmpretrain's own."""
+"""Adds this package's models to mmpretrain's hub."""
 
 from pathlib import Path
 
@@ -10,5 +10,5 @@ _MIM = Path(imsvd_plugins.__file__).parent / ".mim"
 
 
 def register() -> None:
-    """Let ``mmpretrain.list_models`` and ``get_model`` know the shipped configs by their names."""
+    """Make the shipped configs available by name to ``mmpretrain.list_models`` and ``get_model``."""
     ModelHub.register_model_index(_MIM / "model-index.yml", config_prefix=_MIM)

@@ -1,9 +1,9 @@
 """Reads the checkpoints of upstream mmengine under torch's ``weights_only``, without trusting the file.
 
-Beside tensors such a checkpoint holds the training curves: ``HistoryBuffer`` objects with numpy arrays inside. Torch
-refuses their classes unless they are declared safe, and declaring numpy's own classes safe would let a file build an
-array of objects over bytes of its choice. So each name that a checkpoint needs gets a stand-in that makes numbers and
-nothing else. (The checkpoints of this package's configs need none: see
+Such a checkpoint holds tensors and the training curves: ``HistoryBuffer`` objects with numpy arrays inside. Torch
+refuses their classes unless they are declared safe. Declaring numpy's own classes safe would let a file build an array
+of objects over bytes of its choice. So each name that a checkpoint needs gets a stand-in that makes numbers and nothing
+else. (The checkpoints of this package's configs need none: see
 :class:`~imsvd_plugins.openmmlab.PlainCheckpointHook`.)
 """
 
@@ -14,12 +14,12 @@ import numpy as np
 from mmengine.logging import HistoryBuffer
 from numpy.typing import NDArray
 
-# Booleans, integers and floats of up to eight bytes, in the byte order of the machine or of no order.
+# Booleans, integers and floats of up to eight bytes, in native byte order.
 _NUMERIC = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"b1", "f2", "f4", "f8"}
 
 
 class _Dtype:
-    """Stands for a numeric dtype. Its pickled state, which could make another dtype of it, counts for nothing."""
+    """Stands for a numeric dtype. It ignores its pickled state, which could turn it into another dtype."""
 
     def __init__(self, code: str) -> None:
         self.code = code
@@ -29,7 +29,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands for an array until its state arrives: numbers, copied out of the bytes that the file holds."""
+    """Stands for an array until its state arrives; then it copies numbers out of the file's bytes."""
 
     values: NDArray[Any]
 
@@ -53,7 +53,7 @@ class _History(HistoryBuffer):
     def __setstate__(self, state: Any) -> None:
         match state:
             case {"_log_history": _Array() as log, "_count_history": _Array() as counts, "max_length": int(length)}:
-                # So that what is saved next is mmengine's own class again.
+                # The next checkpoint then saves mmengine's own class again.
                 self.__class__ = HistoryBuffer
                 HistoryBuffer.__init__(self, log.values, counts.values, length)
             case _:
@@ -78,7 +78,7 @@ def _scalar(dtype: object, data: object) -> int | float | bool:
 
 
 class _NDArray:
-    """Stands for numpy's class where a file names it; there is nothing that a file may do with it."""
+    """Stands for numpy's class where a file names it. No file may call it."""
 
     def __new__(cls, *_: object) -> NoReturn:
         raise UnpicklingError("The checkpoint calls numpy.ndarray, which none of mmengine's does.")
@@ -88,7 +88,7 @@ def _getattr(*_: object) -> None:
     """A ``HistoryBuffer`` is saved with its methods, as ``getattr(HistoryBuffer, "mean")``; it has them anyway."""
 
 
-# A checkpoint names numpy's functions as the numpy that wrote it did; numpy 2 moved two of them.
+# A checkpoint uses the function names of the numpy that wrote it; numpy 2 moved two of them.
 STAND_INS: Any = [
     (_History, "mmengine.logging.history_buffer.HistoryBuffer"),
     (_getattr, "builtins.getattr"),
@@ -96,7 +96,7 @@ STAND_INS: Any = [
     (_dtype, "numpy.dtype"),
     *[(_reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")],
     *[(_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")],
-    # Torch lets a file set the state of an object only where the object's class has been declared.
+    # Torch lets a file set the state of an object only if the object's class is declared safe.
     _Array,
     _Dtype,
 ]

@@ -1,4 +1,4 @@
-"""What the hooks that measure during pretraining share: when they measure, and who sees the metrics."""
+"""What the hooks that measure during pretraining share: when they measure, and where the metrics go."""
 
 import time
 from collections.abc import Iterable
@@ -18,13 +18,13 @@ class EvaluationHook(Hook):
 
     Each metric appears once, when it is measured: in a line of the text log, in every visual backend and, as
     ``metrics/NAME``, in the message hub. mmengine's CheckpointHook (``save_best=NAME``) and EarlyStoppingHook
-    (``monitor=NAME``) use it like a validation's.
+    (``monitor=NAME``) can use it like a validation metric.
 
     Args:
         interval: Number of epochs from one evaluation to the next; the last epoch is always evaluated.
 
     Raises:
-        TypeError: If ``interval`` is no integer.
+        TypeError: If ``interval`` is not an integer.
         ValueError: If it is out of range.
     """
 
@@ -37,7 +37,7 @@ class EvaluationHook(Hook):
         self._metrics: dict[str, float] = {}
 
     def metric_names(self, runner: Runner) -> Iterable[str]:
-        """What :meth:`measure` will find."""
+        """Names of the metrics that :meth:`measure` returns."""
         raise NotImplementedError
 
     def measure(self, runner: Runner) -> dict[str, float]:
@@ -45,7 +45,7 @@ class EvaluationHook(Hook):
         raise NotImplementedError
 
     def before_train(self, runner: Runner) -> None:
-        """Refuse a ``save_best`` or ``monitor`` that nothing measures: mmengine would never look at it."""
+        """Refuse a ``save_best`` or ``monitor`` that nothing measures: mmengine would silently ignore it."""
         if runner.val_loop is not None:
             return
         known = [name for hook in _evaluation_hooks(runner) for name in hook.metric_names(runner)]
@@ -69,14 +69,14 @@ class EvaluationHook(Hook):
         runner.logger.info("Epoch(%s) [%d]  %s  time: %.1f", self.label, runner.epoch + 1, shown, seconds)
         runner.visualizer.add_scalars(self._metrics, step=runner.iter)
         for name, value in self._metrics.items():
-            # Not under "train/": mmengine would repeat it in each line of the training until the next evaluation.
+            # Not under "train/": mmengine would repeat it in each line of the training log until the next evaluation.
             runner.message_hub.update_scalar(f"metrics/{name}", value)
         for hook in runner.hooks:
             if isinstance(hook, EarlyStoppingHook) and hook.monitor in self._metrics:
                 hook.after_val_epoch(runner, self._metrics)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Let the best checkpoint be saved, now that the runner counts the epoch as done."""
+        """Save the best checkpoint, now that the runner counts the epoch as done."""
         _save_best(runner)
 
     def after_train(self, runner: Runner) -> None:
@@ -89,19 +89,19 @@ class EvaluationHook(Hook):
             checkpoint.setdefault(_KEY, {})[self.label] = self._metrics
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Take them back when training is resumed."""
+        """Restore them when a run resumes."""
         if runner._resume:
             self._metrics = checkpoint.get(_KEY, {}).get(self.label, {})
 
 
 def _save_best(runner: Runner) -> None:
-    """Give what all hooks have measured since the last call to the CheckpointHook, as a validation loop does."""
+    """Pass all metrics measured since the last call to the CheckpointHook, as a validation loop does."""
     metrics: dict[str, float] = {}
     for evaluation in _evaluation_hooks(runner):
         metrics |= evaluation._metrics
         evaluation._metrics = {}
     for hook in runner.hooks:
-        # It fails for a metric that it misses, and hooks of different intervals need not measure at the same time.
+        # It fails if a metric is missing, and hooks of different intervals may measure at different times.
         if isinstance(hook, CheckpointHook) and hook.save_best and metrics and metrics.keys() >= _names_wanted_by(hook):
             hook.after_val_epoch(runner, metrics)
 

@@ -21,12 +21,12 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 @torch.no_grad()
 def extract_features(model: Any, dataloader: DataLoader[Any], name: str) -> tuple[Tensor, Tensor]:
-    """Features and labels of all that a data loader gives, by the model's own ``extract_feat``.
+    """Features and labels of all images of a data loader, by the model's own ``extract_feat``.
 
     Args:
-        model: A model of mmpretrain's, self-supervised or a classifier, in the mode in which it shall compute.
+        model: An mmpretrain model, self-supervised or a classifier, already in the mode in which it is to compute.
         dataloader: Gives batches ``dict(inputs, data_samples)``, with one view of each image and its ``gt_label``.
-        name: What the images are called in the progress bar or, where there is no terminal, in the log.
+        name: Name of the images in the progress bar or, without a terminal, in the log.
 
     Returns:
         Features ``(n, d)``, float32, and labels ``(n,)``, both on the model's device.
@@ -37,7 +37,7 @@ def extract_features(model: Any, dataloader: DataLoader[Any], name: str) -> tupl
     logger = MMLogger.get_current_instance()
     features, labels = [], []
     shown = time.monotonic()
-    # On a terminal two displays would overwrite each other; a FileProxy stands for another one's.
+    # On a terminal two displays would overwrite each other; a FileProxy means that another one is active.
     on_terminal = is_main_process() and sys.stderr.isatty() and not isinstance(sys.stderr, FileProxy)
     bar = track(dataloader, name, console=Console(stderr=True), transient=True, disable=not on_terminal)
     for index, batch in enumerate(bar, start=1):
@@ -54,7 +54,7 @@ def extract_features(model: Any, dataloader: DataLoader[Any], name: str) -> tupl
 
 
 def pooled(features: Tensor | Sequence[Tensor]) -> Tensor:
-    """One vector an image: the last stage's, averaged over places ``(N, C, H, W)`` or tokens ``(N, L, C)``."""
+    """One vector per image: the last stage's, averaged over positions ``(N, C, H, W)`` or tokens ``(N, L, C)``."""
     last = features if isinstance(features, Tensor) else features[-1]
     if last.ndim == 4:
         return last.mean(dim=(2, 3))

@@ -1,4 +1,4 @@
-"""kNN evaluation of a model by two configs of data loaders: what the hook and the test loop share."""
+"""kNN evaluation of a model by two data loader configs, which the hook and the test loop share."""
 
 import copy
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ class KNNEvaluation:
     """Top-1 accuracy of a weighted kNN vote on a model's features, over all ranks together.
 
     Args:
-        owner: The class whose settings these are, for messages.
+        owner: Name of the class with these settings, for messages.
         train_dataloader: Config of the data loader for the images that vote.
         test_dataloader: The same for the images to classify.
         k: Number of neighbours, or several.
         temperature: Temperature ``T`` of the votes ``exp(cosine / T)``.
 
     Raises:
-        TypeError: If a data loader is no config, or a number has the wrong type.
+        TypeError: If a data loader is not a config, or a number has the wrong type.
         ValueError: If a number is out of range.
     """
 
@@ -53,11 +53,11 @@ class KNNEvaluation:
         self.names = ["knn_top1"] if len(self._k) == 1 else [f"knn_top1_k{number}" for number in self._k]
 
     def build(self, runner: Runner) -> DataLoader[Any]:
-        """Build both data loaders; returns that of the images to classify.
+        """Build both data loaders, and return the one of the images to classify.
 
         Raises:
-            ValueError: If images cannot be read, or there are fewer that vote than neighbours, or fewer of either than
-                processes.
+            ValueError: If images cannot be read, if fewer images vote than there are neighbours, or if either set has
+                fewer images than there are processes.
         """
         self._train = self._build(runner, "train_dataloader", at_least=max(*self._k, get_world_size()))
         self._test = self._build(runner, "test_dataloader", at_least=get_world_size())
@@ -67,7 +67,7 @@ class KNNEvaluation:
         """``knn_top1`` in per cent, or ``knn_top1_k20`` and so on with several ``k``.
 
         Args:
-            model: A model with ``extract_feat``, in the mode in which it shall compute.
+            model: A model with ``extract_feat``, already in the mode in which it is to compute.
         """
         bank = extract_features(model, self._train, f"train_dataloader of {self._owner}")
         queries = extract_features(model, self._test, f"test_dataloader of {self._owner}")
@@ -76,7 +76,7 @@ class KNNEvaluation:
 
     def _build(self, runner: Runner, key: str, at_least: int) -> DataLoader[Any]:
         config: Any = copy.deepcopy(self._configs[key])
-        # One by one: update() of mmengine's configs would mix the new dicts with the old.
+        # One by one, because update() of mmengine's configs would merge the new dicts into the old.
         config["sampler"] = {"type": "DefaultSampler", "shuffle": False, "round_up": False}
         config["drop_last"] = False
         config.pop("batch_sampler", None)

@@ -14,24 +14,23 @@ from imsvd_plugins.openmmlab.evaluation.mode import bare_model, random_state_kep
 class KNNEvalHook(EvaluationHook):
     """Top-1 accuracy of a weighted kNN vote on frozen features, during the pretraining of any mmpretrain algorithm.
 
-    A hook, because mmengine's validation loop needs a "predict" mode that self-supervised models lack. The result, in
-    per cent as mmpretrain's own accuracies, is ``knn_top1``; with several ``k`` there is a ``knn_top1_k20`` for each.
+    It is a hook because mmengine's validation loop needs a "predict" mode, which self-supervised models lack. The
+    result is ``knn_top1``, in per cent like mmpretrain's own accuracies; several ``k`` give ``knn_top1_k20`` and so on.
     It appears in the log, in every visual backend and in the message hub as ``metrics/knn_top1``, and mmengine's
-    ``save_best`` and EarlyStoppingHook can use it. Training goes on as without the hook: weights, statistics, modes and
-    random states are left alone.
+    ``save_best`` and EarlyStoppingHook can use it. The hook does not affect training: it leaves weights, statistics,
+    modes and random states unchanged.
 
     Args:
-        train_dataloader: Config of the data loader for the labelled images that vote, as for a classifier: one view an
+        train_dataloader: Config of the data loader for the labelled images that vote, as for a classifier: one view per
             image, with ``gt_label``. Its ``sampler``, ``batch_sampler``, ``drop_last`` and ``collate_fn`` are
-            replaced, so that over all
-            ranks each image comes exactly once.
+            replaced, so that each image counts exactly once over all ranks.
         test_dataloader: The same for the images to classify.
         interval: Number of epochs from one evaluation to the next; the last epoch is always evaluated.
         k: Number of neighbours, or several.
         temperature: Temperature ``T`` of the votes ``exp(cosine / T)``.
 
     Raises:
-        TypeError: If a data loader is no config.
+        TypeError: If a data loader is not a config.
         ValueError: If a number is out of range.
     """
 

@@ -11,26 +11,27 @@ from imsvd_plugins.openmmlab.evaluation.mode import bare_model
 
 
 class KNNLoop(BaseLoop):
-    """Test loop: top-1 accuracy of a weighted kNN vote on a checkpoint's features, as :class:`KNNEvalHook` measures it.
+    """Test loop: top-1 accuracy of a weighted kNN vote on a checkpoint's features.
 
-    For any model with mmpretrain's ``extract_feat``, be it a pretraining algorithm or a classifier, with a head or
-    without. The config's ``test_dataloader`` gives the images to classify. There is nothing for metrics to do, but
-    mmengine wants the key: ``test_evaluator=[]``. The result is what other test loops' metrics are: ``test/knn_top1``
-    in the message hub, and ``knn_top1`` in the log and in what ``--out FILE --out-item metrics`` writes.
+    It measures what :class:`~imsvd_plugins.openmmlab.KNNEvalHook` measures, for any model with mmpretrain's
+    ``extract_feat``: a pretraining algorithm or a classifier, with or without a head. The config's ``test_dataloader``
+    gives the images to classify. mmengine requires a ``test_evaluator``; set it to ``[]``. The result appears like
+    other test loops' metrics: as ``test/knn_top1`` in the message hub, and as ``knn_top1`` in the log and in the file
+    that ``--out FILE --out-item metrics`` writes.
 
     Args:
         runner: The runner; mmengine passes it, and the next two.
-        dataloader: The config's ``test_dataloader``, one view an image, with ``gt_label``. Its ``sampler``,
-            ``batch_sampler``, ``drop_last`` and ``collate_fn`` are replaced, so that over all ranks each image comes
-            exactly once.
+        dataloader: The config's ``test_dataloader``, one view per image, with ``gt_label``. Its ``sampler``,
+            ``batch_sampler``, ``drop_last`` and ``collate_fn`` are replaced, so that each image counts exactly once
+            over all ranks.
         evaluator: The config's ``test_evaluator``, which must be empty.
-        train_dataloader: Config of the data loader for the labelled images that vote, as ``test_dataloader``.
+        train_dataloader: Config of the data loader for the labelled images that vote, like ``test_dataloader``.
         k: Number of neighbours, or several.
         temperature: Temperature ``T`` of the votes ``exp(cosine / T)``.
         fp16: Whether features are computed in mixed precision, which ``--amp`` sets.
 
     Raises:
-        TypeError: If a data loader is no config.
+        TypeError: If a data loader is not a config.
         ValueError: If a number is out of range, there are fewer images than neighbours, or ``test_evaluator`` is not
             empty.
     """

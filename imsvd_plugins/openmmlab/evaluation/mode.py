@@ -1,4 +1,4 @@
-"""What the evaluations during pretraining share: training goes on as without them."""
+"""What the evaluations during pretraining share, so that they do not affect training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +11,13 @@ from imsvd_plugins.openmmlab.resume.random_states import get_random_states, set_
 
 
 def bare_model(runner: Runner) -> Any:
-    """The model without its wrapper for several processes."""
+    """The model without its wrapper for distributed training."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 @contextmanager
 def random_state_kept() -> Iterator[None]:
-    """What happens inside draws no number from the generators that training uses."""
+    """Restore the random generators afterwards, so that draws inside do not affect training."""
     states = get_random_states()
     try:
         yield

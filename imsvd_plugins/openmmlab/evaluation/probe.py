@@ -1,4 +1,4 @@
-"""A linear probe that is trained beside the pretraining."""
+"""A linear probe that is trained during pretraining."""
 
 from typing import Any
 
@@ -19,11 +19,11 @@ _STATE = "online_probe"
 class OnlineProbeHook(EvaluationHook):
     """Top-1 accuracy of a linear probe that learns on the features of each training step, for any mmpretrain algorithm.
 
-    The probe sees the backbone's features as numbers: it is no part of the model, and no gradient flows back. It takes
-    one step of its own with each training batch and is stored in the checkpoints. ``probe_top1``, in per cent, is its
-    accuracy on the views of a batch before it learns from them, as the mean over an epoch. It appears in the log, in
-    every visual backend and in the message hub as ``metrics/probe_top1``, and mmengine's ``save_best`` and
-    EarlyStoppingHook can use it. A step of the probe costs a matrix product of features and classes.
+    The probe is not part of the model, and no gradient flows back into the backbone. The probe takes one step with each
+    training batch and is stored in the checkpoints. ``probe_top1``, in per cent, is its accuracy on the views of a
+    batch before it learns from them, averaged over an epoch. It appears in the log, in every visual backend and in the
+    message hub as ``metrics/probe_top1``, and mmengine's ``save_best`` and EarlyStoppingHook can use it. A step of the
+    probe costs a matrix product of features and classes.
 
     The training images must have labels, which the pretraining itself does not see.
 
@@ -46,14 +46,14 @@ class OnlineProbeHook(EvaluationHook):
         self._state: dict[str, Any] | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Begin to listen to the backbone."""
+        """Register a forward hook on the backbone."""
         super().before_train(runner)
         self._num_classes = _count_classes(runner)
         backbone = bare_model(runner).backbone
         self._listener = backbone.register_forward_hook(self._listen)
 
     def after_train(self, runner: Runner) -> None:
-        """Listen no longer."""
+        """Remove the forward hook."""
         super().after_train(runner)
         self._listener.remove()
 
@@ -70,10 +70,10 @@ class OnlineProbeHook(EvaluationHook):
                 f"images of {len(labels) // len(views)} labels in {len(views)} calls."
             )
         if self._probe is None:
-            # A loop by iterations goes on within its one epoch; any other begins the epoch again.
+            # A loop by iterations resumes within its one epoch; any other starts the epoch again.
             self._build(features, within_epoch=isinstance(runner.train_loop, IterBasedTrainLoop))
         assert self._probe is not None
-        # The hook may be called inside of what the host wraps around a step.
+        # The hook may be called inside contexts that the host puts around a step.
         with torch.enable_grad(), torch.autocast(features.device.type, enabled=False):
             logits = self._probe(features)
             self._optimizer.zero_grad()
@@ -81,7 +81,7 @@ class OnlineProbeHook(EvaluationHook):
         for parameter in self._probe.parameters():
             all_reduce(parameter.grad, op="mean")
         self._optimizer.step()
-        # A tensor: a number would make the step wait for the device.
+        # A tensor, because a number would make the step wait for the device.
         right = (logits.argmax(dim=1) == labels).sum()
         self._scores += torch.stack([right, torch.full_like(right, len(labels))])
 
@@ -107,23 +107,23 @@ class OnlineProbeHook(EvaluationHook):
             }
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Take them back when training is resumed."""
+        """Restore them when a run resumes."""
         super().after_load_checkpoint(runner, checkpoint)
         if runner._resume:
             self._state = checkpoint.get(_STATE)
 
     def _listen(self, module: nn.Module, args: Any, output: Any) -> None:
-        # Evaluations between the steps pass here too.
+        # Evaluations between the steps call this too.
         if module.training and torch.is_grad_enabled():
             self._features.append(pooled(output).detach().float())
 
     def _build(self, features: Tensor, *, within_epoch: bool) -> None:
-        # Zeros: the probe draws no random number that training would miss.
+        # Zeros, because drawing random weights would change the training's random numbers.
         self._probe = nn.Linear(features.shape[1], self._num_classes, device="meta").to_empty(device=features.device)
         for parameter in self._probe.parameters():
             nn.init.zeros_(parameter)
         self._optimizer = torch.optim.Adam(self._probe.parameters(), lr=self.lr)
-        self._scores = torch.zeros(2, dtype=torch.long, device=features.device)  # images classified rightly, and seen
+        self._scores = torch.zeros(2, dtype=torch.long, device=features.device)  # images classified correctly, and seen
         if self._state is not None:
             self._probe.load_state_dict(self._state["probe"])
             self._optimizer.load_state_dict(self._state["optimizer"])

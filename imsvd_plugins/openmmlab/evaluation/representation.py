@@ -16,19 +16,19 @@ from imsvd_plugins.openmmlab.evaluation.training_views import TrainingViews
 
 
 class RepresentationHook(EvaluationHook):
-    """What the representation is like, without labels, for any mmpretrain algorithm of two or more views.
+    """Label-free metrics of the representation, for any mmpretrain algorithm of two or more views.
 
-    Every few epochs the model in evaluation mode sees the same training images in two views. The metrics are ``rankme``
-    of the backbone's features, ``alignment`` and ``uniformity`` of the projections and, where the loss is IMSVD's,
+    Every few epochs the model sees the same training images in two views, in evaluation mode. The metrics are
+    ``rankme`` of the backbone's features, ``alignment`` and ``uniformity`` of the projections and, with IMSVD's loss,
     those of its variables: see :func:`~imsvd_plugins.functional.diagnostics.representation_figures`. They appear in the
     log, which explains them once, in every visual backend and in the message hub as ``metrics/rankme`` and so on, and
-    mmengine's ``save_best`` and EarlyStoppingHook can use them. A collapse gets a warning that says which metric shows
-    it. Training goes on as without the hook.
+    mmengine's ``save_best`` and EarlyStoppingHook can use them. The hook warns of a collapse and says which metric
+    shows it. It does not affect training.
 
     Args:
         interval: Number of epochs from one evaluation to the next; the last epoch is always evaluated.
-        num_samples: Number of training images over all processes, at least 2; fewer if there are not as many. No rank
-            can be found larger than this.
+        num_samples: Number of training images over all processes, at least 2; fewer if the dataset is smaller.
+            ``rankme`` cannot exceed it.
 
     Raises:
         ValueError: If a number is out of range.
@@ -47,12 +47,12 @@ class RepresentationHook(EvaluationHook):
         self._views.build(runner)
 
     def metric_names(self, runner: Runner) -> list[str]:
-        """Those of the variables with IMSVD's loss only."""
+        """Names of the metrics; those of the variables only with IMSVD's loss."""
         of_variables = VariableFigures._fields if _imsvd_loss(bare_model(runner)) is not None else ()
         return ["rankme", "alignment", "uniformity", *of_variables]
 
     def measure(self, runner: Runner) -> dict[str, float]:
-        """The metrics; warns of a collapse."""
+        """Compute the metrics, and warn of a collapse."""
         features, z_a, z_b = self._views.see(runner)
         criterion = _imsvd_loss(bare_model(runner))
         bins = () if criterion is None else (criterion.num_bins, criterion.temperature)

@@ -1,4 +1,4 @@
-"""Two views of training images, seen again by the model during pretraining."""
+"""Two views of training images, for evaluations during pretraining."""
 
 import copy
 from typing import Any
@@ -17,11 +17,11 @@ from imsvd_plugins.openmmlab.evaluation.mode import bare_model, random_state_kep
 
 
 class TrainingViews:
-    """A second loader of the training images, with views of its own; training goes on as without it.
+    """A second loader of the training images, with views of its own. It does not affect training.
 
     Args:
         hook: Name of the hook that uses it, for error messages.
-        num_samples: Number of training images over all processes, at least 2; fewer if there are not as many.
+        num_samples: Number of training images over all processes, at least 2; fewer if the dataset is smaller.
 
     Raises:
         ValueError: If the number is out of range.
@@ -37,7 +37,7 @@ class TrainingViews:
         """Build the loader.
 
         Raises:
-            ValueError: If the training's pipeline gives no two views.
+            ValueError: If the training's pipeline does not give two views.
         """
         dataset = runner.train_loop.dataloader.dataset
         config = copy.deepcopy(runner.cfg.train_dataloader)
@@ -57,10 +57,10 @@ class TrainingViews:
 
     @torch.no_grad()
     def see(self, runner: Runner) -> tuple[Tensor, Tensor, Tensor]:
-        """What the model in evaluation mode makes of images from all ranks; the same on all ranks.
+        """Run the model in evaluation mode on images of all ranks; the result is the same on all ranks.
 
         Returns:
-            Features ``(N, d)`` of one view, and projections ``(N, D)`` of two, features without a neck; float32.
+            Features ``(N, d)`` of one view, and projections ``(N, D)`` of two (features if there is no neck); float32.
         """
         model: Any = bare_model(runner)
         parts, wanted = [], -(-self._num_samples // get_world_size())
@@ -71,7 +71,7 @@ class TrainingViews:
                 if sum(len(part[0]) for part in parts) >= wanted:
                     break
             columns = (torch.cat(column)[:wanted] for column in zip(*parts, strict=True))
-            # Every rank has as many: the sampler fills up.
+            # Every rank has the same number, because the sampler pads.
             features, z_a, z_b = (torch.cat(all_gather(column))[: self._num_samples] for column in columns)
         return features, z_a, z_b
 

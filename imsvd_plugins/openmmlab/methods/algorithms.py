@@ -19,7 +19,7 @@ _STAGES = ("backbone", "neck")
 
 
 class SiameseAlgorithm(BaseSelfSupervisor):
-    """Several views of each image through one backbone and projector (the neck)."""
+    """Passes several views of each image through one backbone and projector (the neck)."""
 
     head_class: type[nn.Module]
 
@@ -53,7 +53,7 @@ class SiameseAlgorithm(BaseSelfSupervisor):
         if chunk_size is not None:
             with as_config_errors():
                 check_integer("model.chunk_size", chunk_size, minimum=1)
-        # Before it is built: another head's settings would be wrong too, and which is at fault would not be said.
+        # Checked before it is built: otherwise another head's settings would fail first, without naming the cause.
         found = type(head) if isinstance(head, nn.Module) else class_of(head)
         if found is not None and not issubclass(found, self.head_class):
             raise ConfigValueError(
@@ -104,7 +104,7 @@ class SiameseAlgorithm(BaseSelfSupervisor):
 
 
 def _part(key: str, part: dict[str, Any] | nn.Module, *known: str) -> nn.Module:
-    """A part of the model, which may be a module already, as for mmpretrain's own algorithms."""
+    """Build a part of the model; it may be a module already, as for mmpretrain's own algorithms."""
     module: nn.Module = part if isinstance(part, nn.Module) else build(key, part, known=known)
     return module
 
@@ -116,18 +116,20 @@ class IMSVD(SiameseAlgorithm):
 
     Args:
         backbone: Config of the backbone.
-        neck: Config of the projector. Its outputs, a multiple of the loss's ``num_bins``, are the latent variables.
+        neck: Config of the projector. Its outputs are the latent variables; their number is a multiple of the loss's
+            ``num_bins``.
         head: Config of an :class:`~imsvd_plugins.openmmlab.IMSVDHead`.
         pretrained: As for mmpretrain's ``BaseSelfSupervisor``.
         data_preprocessor: As for mmpretrain's ``BaseSelfSupervisor``.
         init_cfg: As for mmpretrain's ``BaseSelfSupervisor``.
-        chunk_size: Images that pass the networks at a time; None for the whole batch. The loss is of the whole batch,
-            with its exact gradient, in the memory of a chunk: see :func:`~imsvd_plugins.training.chunks.in_chunks`.
+        chunk_size: Images that pass the networks at a time; None for the whole batch. The loss is that of the whole
+            batch, with its exact gradient, in the memory of one chunk: see
+            :func:`~imsvd_plugins.training.chunks.in_chunks`.
 
     Raises:
-        TypeError: If a part is no config, or a setting is unknown or has the wrong type.
-        ValueError: If a part is missing, unknown or has a wrong setting, the head is another one, or the neck's outputs
-            are no multiple of ``num_bins``.
+        TypeError: If a part is not a config, or a setting is unknown or has the wrong type.
+        ValueError: If a part is missing, unknown or has a wrong setting, if the head has another class, or if the
+            number of the neck's outputs is not a multiple of ``num_bins``.
     """
 
     head_class = IMSVDHead
@@ -141,30 +143,29 @@ class IMSVD(SiameseAlgorithm):
 
 
 class SSLHSIC(SiameseAlgorithm):
-    """SSL-HSIC (Li et al., NeurIPS 2021, arXiv 2106.08320), with a target network or without.
+    """SSL-HSIC (Li et al., NeurIPS 2021, arXiv 2106.08320), with or without a target network.
 
-    With one, the objective's four views are the online network's predictions of two views and the target network's
-    projections of them, which get no gradient. Of a multi-crop, beyond the paper, they are the predictions of all views
-    and the target projections of the largest: small crops are predicted from whole images, not the reverse. Without a
-    target network they are the projections of two or more views. NaN or infinite images, loss or terms stop the
-    training, unless the head's ``check_finite`` is False.
+    With a target network, the objective takes four views: the online network's predictions of two views and the target
+    network's projections of them, which get no gradient. With a multi-crop, which extends the paper, it takes the
+    predictions of all views and the target projections of the largest views only, so that no small crop is a target.
+    Without a target network, it takes the projections of two or more views. NaN or infinite images, loss or terms stop
+    the training, unless the head's ``check_finite`` is False.
 
     Args:
         backbone: Config of the backbone.
         neck: Config of the projector.
         head: Config of an :class:`~imsvd_plugins.openmmlab.HSICHead`, with the predictor in it.
         base_momentum: Initial momentum of the target network's moving average, in mmpretrain's sense: the share of the
-            *new* weights, which falls to 0 by cosine. So 0.01 is the paper's 0.99. None: no target network.
+            *new* weights, which falls to 0 by cosine. So 0.01 is the paper's 0.99. None for no target network.
         pretrained: As for mmpretrain's ``BaseSelfSupervisor``.
         data_preprocessor: As for mmpretrain's ``BaseSelfSupervisor``.
         init_cfg: As for mmpretrain's ``BaseSelfSupervisor``.
-        chunk_size: Images that pass the networks at a time; None for the whole batch. The loss is of the whole batch,
-            with its exact gradient, in the memory of a chunk: see :func:`~imsvd_plugins.training.chunks.in_chunks`.
+        chunk_size: As for :class:`~imsvd_plugins.openmmlab.IMSVD`.
 
     Raises:
-        TypeError: If a part is no config, or a setting is unknown or has the wrong type.
-        ValueError: If a part is missing, unknown or has a wrong setting, the head is another one, its predictor does
-            not fit the neck, or ``base_momentum`` is not in (0, 1).
+        TypeError: If a part is not a config, or a setting is unknown or has the wrong type.
+        ValueError: If a part is missing, unknown or has a wrong setting, if the head has another class, if its
+            predictor does not fit the neck, or if ``base_momentum`` is not in (0, 1).
     """
 
     head_class = HSICHead
@@ -201,6 +202,6 @@ class SSLHSIC(SiameseAlgorithm):
 
     @torch.no_grad()
     def _target_projections(self, target_net: CosineEMA, views: list[Tensor]) -> list[Tensor]:
-        # As in mmpretrain's BYOL the average takes in the last step's weights just before it is needed.
+        # As in mmpretrain's BYOL, the average is updated with the last step's weights just before it is needed.
         target_net.update_parameters(nn.Sequential(self.backbone, self.neck))
         return [in_chunks(lambda view: target_net(view)[0], view, self.chunk_size, (target_net,)) for view in views]

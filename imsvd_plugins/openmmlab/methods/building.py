@@ -1,4 +1,4 @@
-"""Building the parts of a config so that an error names the key at fault: mmengine's own names a class at most."""
+"""Builds the parts of a config with errors that name the key at fault; mmengine's own name a class at most."""
 
 import inspect
 import re
@@ -16,12 +16,12 @@ def build(key: str, cfg: Any, *, known: Sequence[str] = ()) -> Any:
     """Build a module from its config.
 
     Args:
-        key: Where the config stands, such as ``"model.head.loss"``.
+        key: Key of the config, such as ``"model.head.loss"``.
         cfg: The config.
-        known: Types to suggest in place of an unknown one; without, those of similar names.
+        known: Types to suggest in place of an unknown one; by default those with similar names.
 
     Raises:
-        TypeError: If it is no config, or a setting has the wrong type.
+        TypeError: If it is not a config, or a setting has the wrong type.
         ValueError: If the type is unknown, a setting is unknown, missing or out of range.
     """
     if not isinstance(cfg, dict) or "type" not in cfg:
@@ -31,7 +31,7 @@ def build(key: str, cfg: Any, *, known: Sequence[str] = ()) -> Any:
     except (KeyError, TypeError, ValueError) as error:
         message = str(error.args[0]) if error.args else ""
         if key in message:
-            # A part of this part has named its own key.
+            # A nested part has already named its own key.
             raise
         if f"{cfg['type']} is not in the " in message:
             raise ConfigValueError(_unknown_type(key, cfg["type"], known)) from None
@@ -40,14 +40,14 @@ def build(key: str, cfg: Any, *, known: Sequence[str] = ()) -> Any:
         # The losses' messages begin with the setting's name.
         setting = re.match(r"\w*", message)
         separator = "." if setting and setting[0] in cfg else ": "
-        # What this package's classes raise is about the config; what others' raise may be a fault of their code.
+        # Errors of this package's classes are about the config; those of other classes may be faults in their code.
         own = getattr(class_of(cfg), "__module__", "").startswith("imsvd_plugins.")
         types = (ConfigTypeError, ConfigValueError) if own else (TypeError, ValueError)
         raise types[not isinstance(error, TypeError)](f"{key}{separator}{message}") from error
 
 
 def output_width(cfg: Any, module: nn.Module) -> int | None:
-    """Width of a neck's output: what its config says, else that of its last linear layer; None if neither tells."""
+    """Width of a neck's output, from its config or else from its last linear layer; None if unknown."""
     width = cfg.get("out_channels") if isinstance(cfg, dict) else None
     if isinstance(width, int):
         return width
@@ -56,7 +56,7 @@ def output_width(cfg: Any, module: nn.Module) -> int | None:
 
 
 def class_of(cfg: Any) -> type | None:
-    """The class that a config means, None if that cannot be told."""
+    """The class that a config names; None if unknown."""
     kind = cfg.get("type") if isinstance(cfg, dict) else None
     found = MODELS.get(kind) if isinstance(kind, str) else kind
     return found if isinstance(found, type) else None
@@ -70,7 +70,7 @@ def _unknown_type(key: str, kind: str, known: Sequence[str]) -> str:
 
 
 def _wrong_settings(key: str, cfg: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with the settings' names."""
+    """Yield an error for each unknown or missing setting."""
     found = class_of(cfg)
     if found is None:
         return

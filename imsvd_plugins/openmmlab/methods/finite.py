@@ -1,4 +1,4 @@
-"""Stopping a training of mmengine's whose images or loss are NaN or infinite."""
+"""Stops an mmengine training whose images or loss are NaN or infinite."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,10 +10,10 @@ from imsvd_plugins.training.finite import INTERVAL, FiniteWatch
 
 
 class RunWatch:
-    """Asks mmengine where the training is, for a :class:`~imsvd_plugins.training.finite.FiniteWatch`.
+    """Tells a :class:`~imsvd_plugins.training.finite.FiniteWatch` where mmengine's training is.
 
-    It looks in each epoch's last step too, before the epoch's evaluations and its checkpoint, and always before the
-    step's weights change: mmengine saves on one process alone, where it is too late for the ranks to stop together.
+    It also looks in each epoch's last step, before the epoch's evaluations and its checkpoint, and always before the
+    step changes the weights. mmengine saves on one process alone; then it is too late for the ranks to stop together.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class RunWatch:
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, name: str, inputs: Iterable[Tensor], terms: Mapping[str, Tensor]) -> None:
-        """Keep a step; outside of mmengine's training loops, do nothing.
+        """Record a step; outside of mmengine's training loops, do nothing.
 
         Args:
             name: What the inputs are: "images" or "projections".
@@ -31,14 +31,14 @@ class RunWatch:
             terms: Tensors by name, the loss among them.
 
         Raises:
-            NonFiniteError: If it is time to look, and in this or an earlier step something was not finite.
+            NonFiniteError: If this step is one to look at, and something in it or an earlier step was not finite.
         """
         hub = MessageHub.get_current_instance()
         epoch, iteration, epochs, iterations = map(hub.get_info, ("epoch", "iter", "max_epochs", "max_iters"))
         if iteration is None or not epochs:
             return
         if epochs == 1:
-            # A loop by iterations calls itself one epoch, which a resumed run enters amid.
+            # A loop by iterations counts as one epoch, and a resumed run starts in the middle of it.
             step, length, place = iteration + 1, iterations, f"iteration {iteration + 1}"
         else:
             if epoch != self._epoch:

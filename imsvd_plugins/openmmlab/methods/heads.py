@@ -1,4 +1,4 @@
-"""The objectives as heads, in the manner of mmpretrain's latent heads: ``loss(z_a, z_b)`` gives a scalar."""
+"""The objectives as heads with the interface of mmpretrain's latent heads: ``loss(z_a, z_b)`` returns a scalar."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -20,15 +20,13 @@ class ObjectiveHead(BaseModule):
     """What the two heads share: the loss module and its terms.
 
     Args:
-        loss: Config of the loss. One of this package's losses is of the global batch (``gather_distributed=True``)
-            unless the config says otherwise, as OpenMMLab's own losses are.
+        loss: Config of the loss. This package's losses use the global batch (``gather_distributed=True``) unless the
+            config says otherwise, like OpenMMLab's own losses.
         init_cfg: As for mmengine's ``BaseModule``.
-        check_finite: Whether NaN or infinite images, loss or terms stop the training with a
-            :class:`~imsvd_plugins.training.finite.NonFiniteError`, at most 50 iterations later and before an
-            epoch's checkpoint. In mmpretrain's own algorithms the projections stand for the images.
+        check_finite: As for :class:`~imsvd_plugins.openmmlab.IMSVDHead`.
 
     Raises:
-        TypeError: If ``loss`` is no config, or a setting in it has the wrong type.
+        TypeError: If ``loss`` is not a config, or a setting in it has the wrong type.
         ValueError: If a setting in it is wrong, or it is the loss of the other head.
     """
 
@@ -38,7 +36,7 @@ class ObjectiveHead(BaseModule):
     def __init__(self, loss: dict[str, Any], init_cfg: dict[str, Any] | None = None, check_finite: bool = True) -> None:
         super().__init__(init_cfg=init_cfg)
         name = f"imsvd_plugins.{self.loss_class.__name__}"
-        # Before it is built: left with the other's settings it would fail for them.
+        # Checked before it is built: with settings for this head's loss it would fail because of those.
         found = class_of(loss)
         if found is not None and issubclass(found, self.foreign_loss_class):
             raise ConfigValueError(
@@ -47,17 +45,17 @@ class ObjectiveHead(BaseModule):
             )
         self.loss_module: Any = build("model.head.loss", loss, known=[name])
         if isinstance(self.loss_module, IMSVDLoss | HSICLoss) and "gather_distributed" not in loss:
-            # Some builds of torch have nothing to gather with, and then there is one process.
+            # Some builds of torch have no torch.distributed; then there is only one process.
             self.loss_module.gather_distributed = dist.is_available()
         self._watch = RunWatch() if check_finite else None
 
     def loss(self, *z_views: Tensor) -> Tensor:
-        """The loss of two views' projections ``(N, D)``, a scalar, as mmpretrain's own algorithms call it.
+        """The loss of two views' projections ``(N, D)``, a scalar; mmpretrain's own algorithms call this.
 
-        These return nothing but the loss, so the head logs its terms itself, in the training of an mmengine runner.
+        They return only the loss, so the head logs its terms itself, in the training of an mmengine runner.
 
         Raises:
-            ValueError: If an algorithm passes something else than two views' projections.
+            ValueError: If an algorithm passes anything but two views' projections.
         """
         self._check_projections(z_views)
         terms = self._terms_of_pair(*z_views)
@@ -67,16 +65,16 @@ class ObjectiveHead(BaseModule):
         return loss
 
     def forward(self, *inputs: Any) -> Tensor:
-        """The loss: SparK calls its head as a module, and is told that this one does not fit."""
+        """The loss. SparK calls its head as a module, and so gets the error that this one does not fit."""
         return self.loss(*inputs)
 
     def watch(self, name: str, inputs: list[Tensor], terms: dict[str, Tensor]) -> None:
-        """Stop the training if this or an earlier step's inputs, of that name, or terms were NaN or infinite."""
+        """Stop the training if inputs (called ``name``) or terms of this or an earlier step were NaN or infinite."""
         if self._watch is not None and self.training:
             self._watch(name, inputs, terms)
 
     def components(self, *z_views: Tensor) -> dict[str, Tensor]:
-        """The loss, under "loss", and its terms by name (as far as the loss tells them), of all views' ``(N, D)``."""
+        """The loss of all views ``(N, D)``, under "loss", and its terms by name, if the loss provides them."""
         if not hasattr(self.loss_module, "forward_components"):
             return {"loss": self.loss_module(*z_views)}
         terms: dict[str, Tensor] = self.loss_module.forward_components(*z_views)._asdict()
@@ -100,17 +98,17 @@ class ObjectiveHead(BaseModule):
 
 
 class IMSVDHead(ObjectiveHead):
-    """IMSVD of two views' projections; it replaces the head of mmpretrain's ``BarlowTwins`` as it stands.
+    """IMSVD of two views' projections; a drop-in replacement for the head of mmpretrain's ``BarlowTwins``.
 
     Args:
         loss: Config of the loss, such as ``dict(type='imsvd_plugins.IMSVDLoss', num_bins=80)``.
         init_cfg: As for mmengine's ``BaseModule``.
         check_finite: Whether NaN or infinite images, loss or terms stop the training with a
             :class:`~imsvd_plugins.training.finite.NonFiniteError`, at most 50 iterations later and before an
-            epoch's checkpoint. In mmpretrain's own algorithms the projections stand for the images.
+            epoch's checkpoint. In mmpretrain's own algorithms the projections are checked instead of the images.
 
     Raises:
-        TypeError: If ``loss`` is no config, or a setting in it has the wrong type.
+        TypeError: If ``loss`` is not a config, or a setting in it has the wrong type.
         ValueError: If a setting in it is wrong, or it is the loss of the other head.
     """
 
@@ -119,12 +117,12 @@ class IMSVDHead(ObjectiveHead):
 
     def components(self, *z_views: Tensor) -> dict[str, Tensor]:
         """The loss and its terms; raises a ValueError if the variables do not fit into the projections."""
-        # An algorithm other than IMSVD has not checked it when the model was built.
+        # Algorithms other than IMSVD do not check this when the model is built.
         self.check_width(z_views[0].shape[-1])
         return super().components(*z_views)
 
     def check_width(self, width: int) -> None:
-        """Raise a ValueError if projections of this width ``D`` are not so many variables of ``num_bins`` bins."""
+        """Raise a ValueError if projections of this width ``D`` are not several variables of ``num_bins`` bins."""
         num_bins = getattr(self.loss_module, "num_bins", 1)
         if width % num_bins != 0:
             below = width // num_bins
@@ -143,20 +141,18 @@ class IMSVDHead(ObjectiveHead):
 class HSICHead(ObjectiveHead):
     """SSL-HSIC of the views' projections or, with a predictor, of their predictions.
 
-    The projections of a target network, which carry no gradient, do not pass the predictor, in mmpretrain's BYOL and
-    MoCoV3 too.
+    A target network's projections, which carry no gradient, do not pass the predictor, also in mmpretrain's BYOL and
+    MoCoV3.
 
     Args:
         loss: Config of the loss, such as ``dict(type='imsvd_plugins.HSICLoss')``. Its ``kernel`` may be a name or a
             config, such as ``dict(type='imsvd_plugins.GaussianKernel')``.
-        predictor: Config of the predictor, as a rule mmpretrain's ``NonLinearNeck``; None for none.
+        predictor: Config of the predictor, usually mmpretrain's ``NonLinearNeck``; None for no predictor.
         init_cfg: As for mmengine's ``BaseModule``.
-        check_finite: Whether NaN or infinite images, loss or terms stop the training with a
-            :class:`~imsvd_plugins.training.finite.NonFiniteError`, at most 50 iterations later and before an
-            epoch's checkpoint. In mmpretrain's own algorithms the projections stand for the images.
+        check_finite: As for :class:`~imsvd_plugins.openmmlab.IMSVDHead`.
 
     Raises:
-        TypeError: If ``loss`` or ``predictor`` is no config, or a setting in them has the wrong type.
+        TypeError: If ``loss`` or ``predictor`` is not a config, or a setting in them has the wrong type.
         ValueError: If a setting in them is wrong, or the loss is the other head's.
     """
 
@@ -178,7 +174,7 @@ class HSICHead(ObjectiveHead):
         self._predictor_width = predictor.get("in_channels") if isinstance(predictor, dict) else None
 
     def check_width(self, width: int) -> None:
-        """Raise a ValueError if the predictor's config says that it takes projections of another width than this."""
+        """Raise a ValueError if the predictor's config gives another input width."""
         if self._predictor_width not in (None, width):
             raise ConfigValueError(
                 f"model.head.predictor.in_channels must be model.neck.out_channels ({width}), "
@@ -192,7 +188,7 @@ class HSICHead(ObjectiveHead):
 
         Args:
             *z_views: The views' projections ``(N, d)``; they pass the predictor if there is one.
-            targets: The target network's projections ``(N, d)``, which do not; further views of the same images.
+            targets: The target network's projections ``(N, d)`` of the same images; they do not pass the predictor.
             chunk_size: Samples that pass the predictor at a time; None for all.
 
         Returns:
@@ -203,7 +199,7 @@ class HSICHead(ObjectiveHead):
             predictions = [in_chunks(lambda z: predictor((z,))[0], z, chunk_size, (predictor,)) for z in z_views]
         terms = super().components(*predictions, *targets)
         if "scale" in terms:
-            # Among a training log's other entries "scale" would say little.
+            # In a training log the name "scale" would not be clear.
             terms["kernel_scale"] = terms.pop("scale")
         return terms
 

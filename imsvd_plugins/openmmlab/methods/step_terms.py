@@ -1,4 +1,4 @@
-"""The terms of a loss in the training log of an algorithm that returns the loss alone."""
+"""Logs the terms of a loss for algorithms that return only the loss."""
 
 from functools import cache
 from typing import Any
@@ -16,8 +16,8 @@ _pending: list[tuple[MessageHub, dict[str, Tensor]]] = []
 def log_terms(terms: dict[str, Tensor]) -> None:
     """Log the terms of a training step's loss, as ``train/...`` in mmengine's current message hub.
 
-    The log shows the mean over the calls of one step of the optimizer. Outside of a runner's training, and where no
-    gradient is computed, nothing is logged.
+    The log shows the mean over the calls of one optimizer step. Nothing is logged outside of a runner's training or
+    where no gradient is computed.
 
     Args:
         terms: Scalars by name.
@@ -29,7 +29,7 @@ def log_terms(terms: dict[str, Tensor]) -> None:
     if hub.get_info("loop_stage") != "train":
         return
     if _pending and _pending[0][0] is not hub:
-        # What a training left that failed within a step.
+        # Left over from a training that failed within a step.
         _pending.clear()
     _pending.append((hub, {name: value.detach() for name, value in terms.items()}))
     _listen()
@@ -37,8 +37,8 @@ def log_terms(terms: dict[str, Tensor]) -> None:
 
 @cache
 def _listen() -> None:
-    # When the optimizer has made its step, mmengine's hooks wait for the device all the same, to log the loss. A call
-    # of update_scalar in the forward pass would wait in the middle of the step.
+    # After the optimizer's step mmengine's hooks wait for the device anyway, to log the loss. Calling update_scalar in
+    # the forward pass would wait in the middle of the step.
     register_optimizer_step_post_hook(_push)
 
 

@@ -1,1 +1,1 @@
-"""Exact resume of mmengine's trainings, from checkpoints that are whole."""
+"""Exact resume of mmengine's runs from whole checkpoints."""

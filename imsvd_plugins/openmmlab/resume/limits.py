@@ -1,4 +1,4 @@
-"""What stands against resuming a run exactly, for the log."""
+"""Reasons why a run cannot be resumed exactly, for the log."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from imsvd_plugins.training.seeded_batches import SeededBatchSampler
 
 
 def of_config(runner: Runner) -> list[str]:
-    """Reasons that a run has from its start."""
+    """Reasons in the config, which are known from the start."""
     reasons = []
     batches = runner.train_dataloader.batch_sampler
     if not isinstance(batches, SeededBatchSampler):
@@ -43,7 +43,7 @@ def of_config(runner: Runner) -> list[str]:
 
 
 def of_checkpoint(runner: Runner, loaded: dict[str, Any] | None) -> list[str]:
-    """Reasons that lie in the checkpoint; ``loaded`` is what :class:`ExactResumeHook` has saved in it."""
+    """Reasons in the checkpoint; ``loaded`` is what ``ExactResumeHook`` saved in it."""
     reasons = []
     if loaded is None:
         reasons.append("the checkpoint was written without ExactResumeHook, so it holds no random states")
@@ -70,7 +70,7 @@ def checkpoint_hooks(runner: Runner) -> list[CheckpointHook]:
 
 
 def sampler_of(runner: Runner) -> Any:
-    """The sampler that gives the training images' order."""
+    """The sampler that orders the training images."""
     return getattr(runner.train_dataloader.batch_sampler, "sampler", runner.train_dataloader.sampler)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints that every program loads."""
+"""Checkpoints that every program can load."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ class PlainCheckpointHook(Hook):
     """Saves the training curves as tensors and numbers, so that a checkpoint needs no class of mmengine's or numpy's.
 
     Upstream mmengine saves them as objects, which ``torch.load`` refuses since torch 2.6: ``resume``, ``load_from`` and
-    ``init_cfg=dict(type='Pretrained')`` fail, also in mmdet and mmsegmentation. With this hook they work, in programs
-    too that know nothing of this package. A run that resumes with the hook gets its curves back; one without the hook
-    resumes too, and mmengine says of each curve that it begins anew.
+    ``init_cfg=dict(type='Pretrained')`` fail, also in mmdet and mmsegmentation. With this hook they work, also in
+    programs without this package. A run that resumes with the hook gets its curves back. A run without the hook can
+    resume too; mmengine then starts each curve again and says so.
     """
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
@@ -28,7 +28,7 @@ class PlainCheckpointHook(Hook):
         }
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Make the objects again, before the runner takes them."""
+        """Make the objects again before the runner loads them."""
         curves = checkpoint.get("message_hub", {}).get("log_scalars", {})
         for name, curve in curves.items():
             if isinstance(curve, dict):

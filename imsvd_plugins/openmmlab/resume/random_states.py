@@ -24,7 +24,7 @@ def get_random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any]) -> None:
-    """Continue from what :func:`get_random_states` returned, from wherever a checkpoint's loading has put it."""
+    """Restore what :func:`get_random_states` returned, on whichever device a checkpoint's loading has put it."""
     random.setstate(states["python"])
     algorithm, keys, *position = states["numpy"]
     np.random.set_state((algorithm, np.array(keys, dtype=np.uint32), *position))  # noqa: NPY002

@@ -1,4 +1,4 @@
-"""Resuming a run as if it had never been interrupted."""
+"""Resumes a run as if it had never been interrupted."""
 
 from pathlib import Path
 from typing import Any
@@ -16,38 +16,39 @@ _KEY = "exact_resume"
 
 
 class ExactResumeHook(Hook):
-    """Makes a resumed run the uninterrupted one, bit by bit.
+    """Makes a resumed run equal to the uninterrupted one, bit by bit.
 
-    Each checkpoint gets what mmengine leaves out: the states of Python's, numpy's, torch's and the GPU's random
-    generators on every rank, and the seed of the sampler. What is drawn between a checkpoint and the next step, by an
-    evaluation for example, does not count. A validation that was due when the run was interrupted is made up for.
+    Each checkpoint also stores what mmengine leaves out: the states of Python's, numpy's, torch's and the GPU's random
+    generators on every rank, and the sampler's seed. Random numbers drawn between a checkpoint and the next step, for
+    example by an evaluation, do not count. If a validation was due when the run was interrupted, the resumed run
+    performs it.
 
-    It holds with :class:`~imsvd_plugins.training.seeded_batches.SeededBatchSampler` as
-    ``train_dataloader.batch_sampler``, for any number of loader workers and for mmengine's two training loops, with
-    checkpoints between epochs for the one by epochs; on the same number of processes, and as far as the device
-    computes deterministically. Where it does not hold, the log says why.
+    Resuming is exact with :class:`~imsvd_plugins.training.seeded_batches.SeededBatchSampler` as
+    ``train_dataloader.batch_sampler``, on the same number of processes, and as far as the device computes
+    deterministically. Any number of loader workers and both of mmengine's training loops work; the loop by epochs needs
+    checkpoints between epochs. If resuming is not exact, the log says why.
 
-    A run that is resumed with another length, or another number of iterations in an epoch, follows the config's
-    schedule of learning rates as if it had done so from its start, and the log says so.
+    A run that resumes with another length, or another number of iterations per epoch, follows the config's learning
+    rate schedule as if it had done so from its start, and the log says so.
 
-    With ``resume = True`` and no ``load_from``, a last checkpoint that was cut off while it was written is passed over
-    for the last whole one, with a warning; if there is none, the run stops.
+    With ``resume = True`` and no ``load_from``, if the last checkpoint was cut off while it was written, the run
+    resumes from the last whole one and warns; if there is none, it stops.
     """
 
-    # Just before the CheckpointHook (VERY_LOW, 90) and after all hooks that may draw numbers in the same step.
+    # Just before the CheckpointHook (VERY_LOW, 90) and after all hooks that may draw random numbers in the same step.
     priority = 89
 
     def __init__(self) -> None:
         self._resumed = False
         self._loaded: dict[str, Any] | None = None
-        # Of every rank, since the last step or checkpoint; None amid a step.
+        # Every rank's states since the last step or checkpoint; None during a step.
         self._states: list[dict[str, Any]] | None = None
-        # Whether no validation is to come where a checkpoint is saved.
+        # Whether no validation is due any more when a checkpoint is saved.
         self._validated = False
         self._validation_due = False
 
     def before_run(self, runner: Runner) -> None:
-        """Choose the checkpoint before the runner looks for it, rank 0 for all.
+        """Choose the checkpoint before the runner looks for it; rank 0 does so for all ranks.
 
         Raises:
             CheckpointError: On every rank, if there are checkpoints and none can be resumed from.
@@ -68,14 +69,14 @@ class ExactResumeHook(Hook):
             raise error[0]
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Take what was saved, before the runner takes the rest."""
+        """Take what this hook saved, before the runner takes the rest."""
         self._loaded = checkpoint.get(_KEY)
         self._resumed = runner._resume
         if self._resumed:
             schedule.follow_config(runner, checkpoint)
 
     def before_train(self, runner: Runner) -> None:
-        """Go on from there, if this is a resumed run."""
+        """Restore what was saved, if the run resumes."""
         reasons = limits.of_config(runner)
         if self._resumed:
             reasons += limits.of_checkpoint(runner, self._loaded)
@@ -100,7 +101,7 @@ class ExactResumeHook(Hook):
             self._states = self._loaded["random_states"]
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Make up for a validation that was due when the run was interrupted."""
+        """Perform a validation that was due when the run was interrupted."""
         self._make_up_for_validation(runner)
 
     def after_train(self, runner: Runner) -> None:
@@ -108,7 +109,7 @@ class ExactResumeHook(Hook):
         self._make_up_for_validation(runner)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Undo what was drawn since the checkpoint, in the run that wrote it and in the one that resumes from it."""
+        """Restore the checkpoint's random states, both in the run that wrote it and in one that resumes from it."""
         if self._states is not None:
             set_random_states(self._states[get_rank()])
             self._states = None
@@ -116,7 +117,7 @@ class ExactResumeHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
-        """Gather the states if the step is to be saved: the saving itself happens on rank 0 alone."""
+        """Gather the states if this step will be saved, because saving itself happens on rank 0 alone."""
         if any(
             not hook.by_epoch
             and (
@@ -134,12 +135,12 @@ class ExactResumeHook(Hook):
         self._validated = False
 
     def before_val(self, runner: Runner) -> None:
-        """Gather the states: a new best checkpoint is saved amid the validation."""
+        """Gather the states, because a new best checkpoint is saved during the validation."""
         self._gather()
         self._validated = True
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Add the states, unless someone saves at a moment of which the other ranks know nothing."""
+        """Add the states, unless this is an unexpected save for which the ranks have not gathered them."""
         if self._states is not None:
             checkpoint[_KEY] = {
                 "random_states": self._states,
@@ -171,7 +172,7 @@ def _choose_checkpoint(runner: Runner) -> None:
 
 
 def _validates_here(runner: Runner) -> bool:
-    """Whether a run that comes to this point goes on with a validation."""
+    """Whether an uninterrupted run would validate at this point."""
     loop = runner.train_loop
     if isinstance(loop, IterBasedTrainLoop):
         done, end = loop.iter, loop.max_iters

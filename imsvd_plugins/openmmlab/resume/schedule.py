@@ -1,25 +1,25 @@
-"""The learning rates of a run that is resumed with another length than it had."""
+"""The learning rates of a run that resumes with another length."""
 
 import warnings
 from typing import Any
 
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-# What a scheduler counts while it runs; all else in its state is a setting.
+# What a scheduler counts while it runs; everything else in its state is a setting.
 _COUNTED = ("last_step", "_global_step", "_last_value")
 
 
 def follow_config(runner: Runner, checkpoint: dict[str, Any]) -> None:
-    """Let a resumed run follow its own config's schedule where the checkpoint's was another.
+    """Let a resumed run follow its own config's schedule if the checkpoint's differs.
 
-    mmengine restores the schedulers with the length that they had: with more epochs, or with another number of
-    processes and so of iterations in an epoch, the learning rate would not end where the config says. With this it is,
-    from the checkpoint's epoch on, what it would be had the run followed this config from its start. The optimizer's
-    own state stays the checkpoint's.
+    mmengine restores the schedulers with their former length. With more epochs, or with another number of processes and
+    so of iterations per epoch, the learning rate would not end where the config says. This function sets the learning
+    rate, from the checkpoint's epoch on, as if the run had followed this config from its start. The optimizer's own
+    state stays that of the checkpoint.
 
     Args:
-        runner: Has built its loop and schedulers, and has not taken the checkpoint's yet.
-        checkpoint: Is changed where the schedule is another.
+        runner: The runner. It has built its loop and schedulers, and has not loaded the checkpoint's yet.
+        checkpoint: The checkpoint, changed in place if its schedule differs.
     """
     meta, loop = checkpoint["meta"], runner.train_loop
     epochs, length, iterations = 0, 0, meta["iter"]
@@ -49,7 +49,7 @@ def follow_config(runner: Runner, checkpoint: dict[str, Any]) -> None:
     by_iteration = [scheduler for scheduler in schedulers if not scheduler.by_epoch]
     by_epoch = [scheduler for scheduler in schedulers if scheduler.by_epoch]
     with warnings.catch_warnings():
-        # Of schedules without an optimizer's steps, which are what is wanted here.
+        # Stepping schedulers without the optimizer is intended here.
         warnings.filterwarnings("ignore", "Detected call of `scheduler.step", UserWarning)
         for iteration in range(1, iterations + 1):
             _step(by_iteration)
@@ -74,7 +74,7 @@ def _differ(schedulers: list[Any], saved: list[dict[str, Any]]) -> bool:
         {key: value for key, value in state.items() if key not in _COUNTED}
         != {key: value for key, value in scheduler.state_dict().items() if key not in _COUNTED}
         for scheduler, state in zip(schedulers, saved, strict=True)
-        # The state of one that depends on validations also holds what they were.
+        # The state of a scheduler that depends on validations also holds their results.
         if not hasattr(scheduler, "need_val_args")
     )
 
@@ -85,7 +85,7 @@ def _step(schedulers: list[Any]) -> None:
 
 
 def _write_values(runner: Runner, optimizer: dict[str, Any], names: set[str]) -> tuple[float, float]:
-    """Put the schedulers' values into the optimizer's saved state, which the runner takes next.
+    """Write the schedulers' values into the optimizer's saved state, which the runner loads next.
 
     Returns:
         The learning rate of the first group, before and now.

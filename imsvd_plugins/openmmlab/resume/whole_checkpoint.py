@@ -1,4 +1,4 @@
-"""Which checkpoint a run resumes from when the last one was cut off."""
+"""Chooses the checkpoint from which a run resumes if the last one was cut off."""
 
 import os
 import pickle
@@ -16,11 +16,11 @@ from imsvd_plugins.openmmlab.errors import CheckpointError
 
 
 def resume_from_whole(work_dir: Path, folder: Path, template: str, logger: Logger) -> None:
-    """Make ``last_checkpoint``, which mmengine resumes from, name a checkpoint that can be read.
+    """Make ``last_checkpoint``, from which mmengine resumes, name a checkpoint that can be read.
 
-    A process that is killed while it writes leaves a part of a checkpoint, or a ``last_checkpoint`` that is empty or
-    names a file that was deleted to make room. Then the newest whole checkpoint takes its place, and a warning says
-    so. Training starts anew only where there is no checkpoint at all, and the log says that too.
+    A process that is killed while it writes leaves a partial checkpoint, or a ``last_checkpoint`` that is empty or
+    names a file that was deleted to make room. Then ``last_checkpoint`` gets the newest whole checkpoint, with a
+    warning. Training starts from scratch only if there is no checkpoint at all, and the log says so.
 
     Args:
         work_dir: The run's folder, with ``last_checkpoint`` in it.
@@ -53,25 +53,25 @@ def resume_from_whole(work_dir: Path, folder: Path, template: str, logger: Logge
             f"{broken} to start anew."
         )
     logger.warning(f"{trouble}. Resuming from {whole}, the last whole checkpoint.")
-    # Not in place: a process killed in between would leave an empty file.
+    # Not in place, because a process killed in between would leave an empty file.
     new = pointer.with_name("last_checkpoint.new")
     new.write_text(str(whole))
     os.replace(new, pointer)
 
 
 def can_be_resumed(name: str) -> bool:
-    """Whether a run can be left to resume from a file, or from what cannot be judged here."""
+    """Whether a run can resume from a file; True for what cannot be checked here."""
     # A remote file, or the folder that deepspeed writes.
     return "://" in name or Path(name).is_dir() or is_whole(Path(name))
 
 
 def what_is_wrong(name: str) -> str:
-    """The reason why :func:`can_be_resumed` says no."""
+    """The reason why :func:`can_be_resumed` returns False."""
     return f"{name} was cut off while it was written" if Path(name).is_file() else f"{name} does not exist"
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file is a complete checkpoint, of torch's present format or of its older one."""
+    """Whether a file is a complete checkpoint, in torch's present format or its older one."""
     if not path.is_file():
         return False
     if is_zipfile(path):
@@ -87,13 +87,13 @@ def is_whole(path: Path) -> bool:
         with own_unpickler():
             torch.load(path, map_location="cpu", weights_only=False, pickle_module=_OutlinePickle)
     except Exception:
-        # Depending on the place where it ends, a file makes torch raise about any of Python's errors.
+        # Depending on where the file ends, torch may raise almost any error.
         return False
     return True
 
 
 class _OutlinePickle:
-    """Stands for the module pickle, and neither imports nor calls what a file asks for."""
+    """Stands for the module pickle, but neither imports nor calls what a file asks for."""
 
     class Unpickler(pickle.Unpickler):
         def __init__(self, file: Any, **_: Any) -> None:
@@ -108,7 +108,7 @@ class _OutlinePickle:
 
 
 class _Anything:
-    """Takes whatever a pickle does with the objects that it makes."""
+    """Accepts whatever a pickle does with the objects that it makes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
@@ -124,7 +124,7 @@ class _Anything:
 
 
 def _newest_first(folder: Path, template: str) -> list[Path]:
-    # By time, not by number: the folder may hold a longer run's checkpoints from before.
+    # By time, not by number, because the folder may hold checkpoints of an earlier, longer run.
     name = re.sub(r"\\\{[^{}]*\\\}", r"(\\d+)", re.escape(template))
     numbers = {path: match for path in folder.glob("*") if (match := re.fullmatch(name, path.name))}
     return sorted(numbers, key=lambda path: (path.stat().st_mtime_ns, int(numbers[path][1])), reverse=True)

@@ -1,1 +1,1 @@
-"""What a training checks before it begins, and its schedules."""
+"""Checks before a training begins, and its schedules."""

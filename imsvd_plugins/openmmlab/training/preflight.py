@@ -1,6 +1,6 @@
-"""What would stop a training, or let it learn nothing: found before its first step, and said in one line.
+"""Finds what would stop a training, or let it learn nothing, before its first step. Each error is one line.
 
-mmengine and torch notice most of it too, but later and by the consequences.
+mmengine and torch notice most of these mistakes too, but later and by their consequences.
 """
 
 from collections.abc import Iterator
@@ -23,19 +23,19 @@ from imsvd_plugins.openmmlab.training.datasets import check_datasets, is_missing
 
 
 def check_config(cfg: Any) -> None:
-    """Check what the config alone tells, before any data is loaded.
+    """Check the config alone, before any data is loaded.
 
     Raises:
-        ConfigValueError: If a file or folder is missing, a schedule does not fit the length of the training, or the
-            images are collated in a way that a self-supervised algorithm does not know, or get a hue jitter that the
-            installed mmcv cannot do.
+        ConfigValueError: If a file or folder is missing, if a schedule does not fit the length of the training, if the
+            images are collated in a way that a self-supervised algorithm cannot use, or if they get a hue jitter that
+            the installed mmcv cannot do.
     """
     for check in (_check_weights, check_datasets, _check_collation, _check_schedule_by_epoch, check_hue_jitter):
         check(cfg)
 
 
 def _check_weights(cfg: Any) -> None:
-    """Weights to begin with are there."""
+    """Check that initial weights exist."""
     for key, part in _parts("model", cfg.get("model")):
         if part.get("type") == "Pretrained" and is_missing(part.get("checkpoint")):
             raise ConfigValueError(
@@ -56,7 +56,7 @@ def _parts(key: str, value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _check_collation(cfg: Any) -> None:
-    """Each view is one tensor of the whole batch, as self-supervised algorithms have it."""
+    """Check that each view is one tensor of the whole batch, as self-supervised algorithms need it."""
     algorithm, loader = class_of(cfg.get("model")), cfg.get("train_dataloader")
     if algorithm is None or not issubclass(algorithm, BaseSelfSupervisor) or not isinstance(loader, dict):
         return
@@ -74,23 +74,23 @@ def _check_collation(cfg: Any) -> None:
 
 
 def _check_schedule_by_epoch(cfg: Any) -> None:
-    """Schedules that are given in epochs fit into the training."""
+    """Check that schedules in epochs fit into the training."""
     epochs = (cfg.get("train_cfg") or {}).get("max_epochs")
     if epochs is not None:
         check_schedules(cfg, by_epoch=True, name="train_cfg.max_epochs", length=epochs)
 
 
 def check_schedules(cfg: Any, *, by_epoch: bool, name: str, length: int) -> None:
-    """Check that schedules begin within the training; one that does not get to its end is a warning.
+    """Check that schedules begin within the training, and warn of those that do not get to their end.
 
     Args:
         cfg: The whole config.
         by_epoch: Which schedules: those that count epochs, or those that count iterations.
-        name: What the length of the training is called.
+        name: Name of the training's length in messages.
         length: The length.
 
     Raises:
-        ConfigValueError: If one begins after its end, or without an end of its own after the training.
+        ConfigValueError: If a schedule begins after its end or, without an end of its own, after the training.
     """
     schedulers = cfg.get("param_scheduler")
     # A dict without a type holds the schedules of several optimizers.
@@ -119,16 +119,16 @@ def check_schedules(cfg: Any, *, by_epoch: bool, name: str, length: int) -> None
 
 
 def check_model(model: nn.Module, cfg: Any) -> None:
-    """Check that the neck takes what the backbone really gives, without computing it.
+    """Check that the neck fits the backbone's actual output, without computing it.
 
-    Only of necks with ``with_avg_pool``, such as NonLinearNeck, is it known what they take.
+    Only necks with ``with_avg_pool``, such as NonLinearNeck, are checked: the inputs of others are not known.
 
     Args:
         model: The built model.
         cfg: Its config, ``model`` of the whole config.
 
     Raises:
-        ConfigValueError: If it does not.
+        ConfigValueError: If it does not fit.
     """
     config = cfg.get("neck") if isinstance(cfg, dict) else None
     width = config.get("in_channels") if isinstance(config, dict) else None
@@ -161,7 +161,7 @@ def check_model(model: nn.Module, cfg: Any) -> None:
 
 
 def _outputs(backbone: nn.Module) -> list[Tensor] | None:
-    """What the backbone gives for two images, on torch's meta device; None if that cannot be told there."""
+    """The backbone's outputs for two images on torch's meta device; None if they cannot be computed there."""
     state = {name: value.to("meta") for name, value in backbone.state_dict(keep_vars=True).items()}
     size = getattr(backbone, "img_size", 224)
     height, width = (size, size) if isinstance(size, int) else size
@@ -169,7 +169,7 @@ def _outputs(backbone: nn.Module) -> list[Tensor] | None:
     try:
         with torch.no_grad(), evaluation_mode(backbone):
             outputs = torch.func.functional_call(backbone, state, (images,))
-    except Exception:  # Any code of any backbone's author: the first step will tell.
+    except Exception:  # A backbone may run any code: the first step will tell.
         return None
     outputs = [outputs] if isinstance(outputs, Tensor) else outputs
     known = isinstance(outputs, (list, tuple)) and outputs and all(isinstance(output, Tensor) for output in outputs)
@@ -177,19 +177,19 @@ def _outputs(backbone: nn.Module) -> list[Tensor] | None:
 
 
 def check_batches(dataloader: DataLoader[Any], model: nn.Module, processes: int) -> None:
-    """Check that a training has steps, and each of them a batch from which these losses learn.
+    """Check that a training has steps, and that these losses can learn from each batch.
 
     Args:
-        dataloader: Of the training images.
+        dataloader: The data loader of the training images.
         model: The model.
-        processes: How many there are.
+        processes: Number of processes.
 
     Raises:
         ConfigValueError: If the dataset is smaller than the batch, or a batch has one image.
     """
     batches: Any = dataloader.batch_sampler
     if not all(hasattr(batches, name) for name in ("batch_size", "drop_last", "sampler")):
-        return  # Another package's, which makes batches in a way of its own.
+        return  # Another package's sampler, which makes batches in a way of its own.
     count, batch = len(dataloader.dataset), batches.batch_size  # type: ignore[arg-type]
     losses = [module for module in model.modules() if isinstance(module, (IMSVDLoss, HSICLoss))]
     if isinstance(batches.sampler, InfiniteSampler):

@@ -14,11 +14,11 @@ from imsvd_plugins.openmmlab.training.preflight import check_batches, check_conf
 
 
 class CheckedRunner(Runner):
-    """mmengine's Runner, which looks at config, model and data before it trains.
+    """mmengine's Runner, which checks config, model and data before it trains.
 
-    What would fail in the first step or after the first epoch, or train zero steps, is an error of one line that names
-    the key. In a config: ``runner_type='imsvd_plugins.CheckedRunner'``, which mmpretrain's own tools obey; the shipped
-    configs have it, and ``imsvd-plugins train`` adds it to configs that name no runner.
+    A mistake that would fail in the first step or after the first epoch, or train zero steps, raises an error of one
+    line that names the key. Set ``runner_type='imsvd_plugins.CheckedRunner'`` in a config; mmpretrain's own tools obey
+    it. The shipped configs have it, and ``imsvd-plugins train`` adds it to configs that name no runner.
     """
 
     @classmethod
@@ -28,7 +28,7 @@ class CheckedRunner(Runner):
         return runner
 
     def train(self) -> nn.Module:
-        """Train, as mmengine's Runner.
+        """Check, then train like mmengine's Runner.
 
         Raises:
             ConfigValueError: If the training cannot work.
@@ -54,7 +54,7 @@ class CheckedRunner(Runner):
 
 @contextmanager
 def _naming(key: str) -> Iterator[None]:
-    """Say of which dataset a file is missing."""
+    """Name the dataset whose file is missing."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:

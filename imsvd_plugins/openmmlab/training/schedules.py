@@ -5,15 +5,15 @@ from typing import Any
 from mmengine.logging import MMLogger
 from mmengine.optim import CosineAnnealingLR, LinearLR
 
-INF = int(1e9)  # mmengine's end of a scheduler that knows no length
+INF = int(1e9)  # mmengine's end of a scheduler without a known length
 
 
 class WarmUpLR(LinearLR):
-    """mmengine's LinearLR over the first ``warm_up`` epochs, which a shorter training shortens.
+    """mmengine's LinearLR over the first ``warm_up`` epochs, or fewer in a short training.
 
-    LinearLR has a fixed ``end``, and ``train_cfg.max_epochs`` must be larger. This one takes its end from the training:
-    where the warm-up would leave nothing of it, it is shortened to the first half, and the log says so.
-    A :class:`CosineAfterWarmUpLR` with the same ``warm_up`` comes next in ``param_scheduler``.
+    LinearLR has a fixed ``end``, and ``train_cfg.max_epochs`` must be larger. This class adapts to the training: a
+    warm-up that would leave nothing of it is shortened to the first half, and the log says so. Put a
+    :class:`CosineAfterWarmUpLR` with the same ``warm_up`` next in ``param_scheduler``.
 
     Args:
         optimizer: The optimizer's wrapper; mmengine passes it.
@@ -43,7 +43,7 @@ class WarmUpLR(LinearLR):
 
     @classmethod
     def build_iter_from_epoch(cls, *args: Any, warm_up: int, epoch_length: int | None = None, **options: Any) -> Any:
-        """The same by iterations; mmengine calls it where the config says ``convert_to_iter_based``."""
+        """The same by iterations; mmengine calls it if the config sets ``convert_to_iter_based``."""
         length = _iterations(warm_up, epoch_length)
         return super().build_iter_from_epoch(*args, warm_up=length, epoch_length=epoch_length, **options)
 
@@ -53,7 +53,7 @@ class CosineAfterWarmUpLR(CosineAnnealingLR):
 
     Args:
         optimizer: The optimizer's wrapper; mmengine passes it.
-        warm_up: That of the :class:`WarmUpLR`, which is shortened here as there.
+        warm_up: As for the :class:`WarmUpLR`; it is shortened in the same way.
         begin: When the warm-up starts.
         end: When the training ends; mmengine passes it.
         **options: As for CosineAnnealingLR.
@@ -64,7 +64,7 @@ class CosineAfterWarmUpLR(CosineAnnealingLR):
 
     @classmethod
     def build_iter_from_epoch(cls, *args: Any, warm_up: int, epoch_length: int | None = None, **options: Any) -> Any:
-        """The same by iterations; mmengine calls it where the config says ``convert_to_iter_based``."""
+        """The same by iterations; mmengine calls it if the config sets ``convert_to_iter_based``."""
         length = _iterations(warm_up, epoch_length)
         return super().build_iter_from_epoch(*args, warm_up=length, epoch_length=epoch_length, **options)
 
@@ -77,5 +77,5 @@ def fitting_warm_up(warm_up: int, length: int) -> int:
 
 
 def _iterations(warm_up: int, epoch_length: int | None) -> int:
-    # None is what mmengine's own check, which comes next, refuses.
+    # mmengine's own check, which comes next, refuses None.
     return int(warm_up * (epoch_length or 0))
