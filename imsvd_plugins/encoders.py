@@ -24,8 +24,8 @@ def load_encoder(
     """Load a trained network and the views of its training. No code that the checkpoint names is run.
 
     Args:
-        checkpoint: mmengine's or Lightning's checkpoint; or the weights that ``export`` or ``torch.save`` wrote, of a
-            backbone or of a model whose attribute ``backbone`` it is.
+        checkpoint: mmengine's or Lightning's checkpoint; or the weights that ``export``, ``torch.save`` or safetensors
+            wrote, of a backbone or of a model whose attribute ``backbone`` it is.
         config: The training's config, for what the checkpoint does not tell or may not name: mmpretrain's file or a
             shipped config's name, or a YAML file of ``imsvd-plugins lightly``. It is trusted.
         backbone: ``timm/NAME`` or ``torchvision/NAME``, for a checkpoint that does not tell what its backbone is.
@@ -33,7 +33,7 @@ def load_encoder(
         device: Where to compute; None for a GPU if there is one.
 
     Raises:
-        ImportError: If the host that wrote it is not installed.
+        ImportError: If the host that wrote it is not installed, or safetensors for a file of its.
         ValueError: If there is no such checkpoint or device, the config does not fit, or the network cannot be told.
     """
     where = _device(device)

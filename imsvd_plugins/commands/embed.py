@@ -30,7 +30,12 @@ def add_to(commands: Any) -> None:
 
 def add_encoder_options(parser: argparse.ArgumentParser) -> None:
     """Add CHECKPOINT, IMAGES and the options of a command that passes images through a checkpoint's network."""
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="a checkpoint, or an exported backbone")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        type=Path,
+        help="a checkpoint, or an exported backbone (.pth or .safetensors)",
+    )
     parser.add_argument(
         "images",
         metavar="IMAGES",

@@ -1,7 +1,6 @@
 """The subcommand `export`; torch is imported only when it runs."""
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -50,7 +49,11 @@ def add_to(commands: Any) -> None:
     export.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="the file of the checkpoint")
     export.add_argument("--format", choices=FORMATS, required=True, help="the library that is to load the weights")
     export.add_argument(
-        "--output", metavar="FILE", type=Path, help="default: CHECKPOINT's name with _backbone_FORMAT.pth, beside it"
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="a name that ends in .safetensors makes it a file of safetensors, which mmpretrain does not load "
+        "(default: CHECKPOINT's name with _backbone_FORMAT.pth, beside it)",
     )
     export.add_argument("--force", action="store_true", help="replace FILE if it exists")
 
@@ -62,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         The exit status, 0.
 
     Raises:
+        ImportError: If a file is one of safetensors, which is not installed.
         ValueError: If the checkpoint, its backbone or the output does not do.
     """
     checkpoint: Path = arguments.checkpoint
@@ -74,7 +78,15 @@ def run(arguments: argparse.Namespace) -> int:
     if output.exists() and not arguments.force:
         raise ValueError(f"{output} exists: give another --output, or --force to replace it.")
 
+    import torch  # noqa: PLC0415
+
     from imsvd_plugins.export.checkpoint import read_backbone  # noqa: PLC0415
+    from imsvd_plugins.export.files import is_safetensors, safetensors_torch, write_weights  # noqa: PLC0415
+
+    if is_safetensors(output):
+        if arguments.format == "mmpretrain":
+            raise ValueError(f"--output {output}: mmpretrain loads only what torch.save writes: give FILE.pth.")
+        safetensors_torch()
 
     backbone = read_backbone(checkpoint)
     try:
@@ -91,11 +103,14 @@ def run(arguments: argparse.Namespace) -> int:
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
         # A network's names over tensors or settings that no network has: a file that was made by hand, perhaps to harm.
         raise ValueError(f"{checkpoint}: the shapes or settings are no network's ({error}).") from error
-    content: dict[str, Any] = {name: tensor.detach().clone() for name, tensor in weights.items()}
+    # Each with memory of its own and in the usual layout, whatever tensors shared and the training chose.
+    content: dict[str, Any] = {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()
+    }
     if arguments.format == "mmpretrain":
         content = {"state_dict": {f"backbone.{name}": tensor for name, tensor in content.items()}}
     try:
-        _write(content, output)
+        write_weights(content, output)
     except OSError as error:
         raise ValueError(f"{output} cannot be written: {error.strerror or error}.") from error
     averaged = ", averaged weights" if backbone.averaged else ""
@@ -140,15 +155,3 @@ def _config(config: dict[str, Any], file: str) -> str:
     settings = arguments({name: value for name, value in config.items() if name != "init_cfg"})
     pretrained = f"init_cfg=dict(type='Pretrained', checkpoint={file!r}, prefix='backbone.')"
     return f"backbone=dict({', '.join([*(settings or ['...']), pretrained])})"
-
-
-def _write(content: dict[str, Any], output: Path) -> None:
-    """Write a file that is whole or is not there."""
-    import torch  # noqa: PLC0415
-
-    part = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
-        torch.save(content, part)
-        part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)

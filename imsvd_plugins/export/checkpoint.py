@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from imsvd_plugins._weights_only import reason
+from imsvd_plugins.export.files import is_safetensors, read_safetensors
 
 _PREFIX = "backbone."
 # What wrapping a model in DistributedDataParallel or torch.compile puts in front of its names.
@@ -24,7 +25,8 @@ class Backbone(NamedTuple):
         config: ``model.backbone`` of the config in a checkpoint of mmengine's; empty where there is none.
         component: The backbone's ``class_path`` and ``init_args`` in a checkpoint of ``imsvd-plugins lightly``; empty
             where there are none.
-        host: What wrote the checkpoint: "mmengine", "Lightning" or, for a state dict alone, "torch.save".
+        host: What wrote the checkpoint: "mmengine", "Lightning" or, for a state dict alone, "torch.save" or
+            "safetensors".
         averaged: Whether the weights are an average that the host kept during training.
     """
 
@@ -55,10 +57,11 @@ def read_backbone(path: str | os.PathLike[str]) -> Backbone:
     of the model otherwise are, so they are what is read.
 
     Args:
-        path: A checkpoint of mmengine's or Lightning's, or a state dict that ``torch.save`` wrote, of a model whose
-            backbone is its attribute ``backbone``.
+        path: A checkpoint of mmengine's or Lightning's, or a state dict that ``torch.save`` or safetensors wrote, of a
+            model whose backbone is its attribute ``backbone``.
 
     Raises:
+        ImportError: If it is a file of safetensors, which is not installed.
         ValueError: If there is no such file, it is no such checkpoint, or no backbone is in it.
     """
     path = Path(path)
@@ -82,7 +85,7 @@ def read_backbone(path: str | os.PathLike[str]) -> Backbone:
         weights,
         config if isinstance(config, dict) else {},
         component if isinstance(component, dict) else {},
-        host_of(checkpoint),
+        "safetensors" if is_safetensors(path) else host_of(checkpoint),
         averaged,
     )
 
@@ -97,7 +100,10 @@ def host_of(checkpoint: dict[str, Any]) -> str:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint's tensors and plain data; whatever else is in it becomes an object that does nothing.
 
+    A file of safetensors holds nothing else than the ``state_dict``.
+
     Raises:
+        ImportError: If it is a file of safetensors, which is not installed.
         ValueError: If there is no such file, or it is no such checkpoint.
     """
     checkpoint = _load(path)
@@ -114,6 +120,8 @@ def _load(path: Path) -> Any:
         raise ValueError(
             f"CHECKPOINT must be a file, and {str(path)!r} is {'a folder' if path.is_dir() else 'absent'}."
         )
+    if is_safetensors(path):
+        return {"state_dict": read_safetensors(path)}
     try:
         unread: list[Any] = [(_Unread, name) for name in torch.serialization.get_unsafe_globals_in_checkpoint(path)]
         with torch.serialization.safe_globals(unread):

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from imsvd_plugins.export.files import load_call
 from imsvd_plugins.export.naming import pair, renamed
 
 _STEM = [*pair("stem.0", "downsample_layers.0.0"), *pair("stem.1", "downsample_layers.0.1")]
@@ -78,7 +79,7 @@ class ConvNeXt(NamedTuple):
             return f"model = timm.create_model('convnext_{size}', num_classes=0, checkpoint_path={file!r})"
         return (
             f"model = timm.models.ConvNeXt(depths={self.depths}, dims={self.widths}, num_classes=0); "
-            f"model.load_state_dict(torch.load({file!r}))"
+            f"model.load_state_dict({load_call(file)})"
         )
 
 

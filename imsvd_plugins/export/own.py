@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from imsvd_plugins.export.checkpoint import Backbone
+from imsvd_plugins.export.files import load_call
 from imsvd_plugins.export.settings import arguments
 
 _BACKBONES = "imsvd_plugins.lightly.backbones"
@@ -49,7 +50,7 @@ class OwnNetwork(NamedTuple):
 
     def code(self, library: str, file: str) -> str:
         """The line that makes the network, if it is one of this package's, and loads the file."""
-        load = f"model.load_state_dict(torch.load({file!r}))"
+        load = f"model.load_state_dict({load_call(file)})"
         if not self.constructor:
             return load
         return f"import {_BACKBONES}; model = {_BACKBONES}.{self.constructor}; {load}"

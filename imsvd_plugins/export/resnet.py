@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from imsvd_plugins.export.files import load_call
+
 # By depth: how many times wider a block's output is than its 3x3 convolution, and the blocks of each stage.
 _DEPTHS = {
     18: (1, (2, 2, 2, 2)),
@@ -67,7 +69,7 @@ class ResNet(NamedTuple):
         if self.small_stem:
             steps.append("model.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)")
             steps.append("model.maxpool = torch.nn.Identity()")
-        return "; ".join([*steps, f"model.load_state_dict(torch.load({file!r}))"])
+        return "; ".join([*steps, f"model.load_state_dict({load_call(file)})"])
 
 
 def find_resnet(weights: dict[str, Tensor], config: dict[str, Any]) -> ResNet | None:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from imsvd_plugins.export.files import load_call
 from imsvd_plugins.export.naming import pair, renamed
 
 _STEM = [*pair("patch_embed.proj", "patch_embed.projection"), *pair("patch_embed.norm", "patch_embed.norm")]
@@ -110,7 +111,7 @@ class Swin(NamedTuple):
         return (
             f"model = timm.models.SwinTransformer(img_size={self.image}, embed_dim={self.dim}, depths={self.depths}, "
             f"num_heads={self.heads}, window_size={self.window}, num_classes=0); "
-            f"model.load_state_dict(torch.load({file!r}))"
+            f"model.load_state_dict({load_call(file)})"
         )
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from imsvd_plugins.export.checkpoint import Backbone
+from imsvd_plugins.export.files import load_call
 from imsvd_plugins.export.settings import Settings, arguments
 
 _LIGHTLY = "imsvd_plugins.lightly.backbones.TimmBackbone"
@@ -46,7 +47,7 @@ class TimmModel(NamedTuple):
     def code(self, library: str, file: str) -> str:
         """The line that makes the network and loads the file."""
         words = ", ".join([repr(self.model), *arguments({"num_classes": 0, **self.options})])
-        return f"model = timm.create_model({words}); model.load_state_dict(torch.load({file!r}))"
+        return f"model = timm.create_model({words}); model.load_state_dict({load_call(file)})"
 
 
 def find_timm_model(backbone: Backbone) -> TimmModel | None:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from imsvd_plugins.export.files import load_call
 from imsvd_plugins.export.naming import pair, renamed
 
 _LIBRARIES = ("timm", "mmpretrain", "torchvision")
@@ -93,7 +94,7 @@ class ViT(NamedTuple):
             return (
                 f"model = torchvision.models.VisionTransformer(image_size={self.image}, patch_size={self.patch}, "
                 f"num_layers={self.depth}, num_heads={self.heads}, hidden_dim={self.dim}, mlp_dim={self.hidden}); "
-                f"model.heads = torch.nn.Identity(); model.load_state_dict(torch.load({file!r}))"
+                f"model.heads = torch.nn.Identity(); model.load_state_dict({load_call(file)})"
             )
         size = _TIMM.get((self.dim, self.depth, self.heads))
         if size and (self.hidden, self.patch, self.image) == (4 * self.dim, 16, 224):
@@ -101,7 +102,7 @@ class ViT(NamedTuple):
         return (
             f"model = timm.models.VisionTransformer(img_size={self.image}, patch_size={self.patch}, "
             f"embed_dim={self.dim}, depth={self.depth}, num_heads={self.heads}, mlp_ratio={self.hidden / self.dim:g}, "
-            f"num_classes=0); model.load_state_dict(torch.load({file!r}))"
+            f"num_classes=0); model.load_state_dict({load_call(file)})"
         )
 
 

@@ -273,17 +273,17 @@ class TestExportedBackbones:
             Image.fromarray(pixels).save(folder / f"{index}.png")
         return folder
 
-    def exported(self, backbone, library, folder):
+    def exported(self, backbone, library, folder, suffix):
         torch.save(nn.ModuleDict({"backbone": backbone}).state_dict(), folder / "model.pt")
-        out = folder / f"{library}.pth"
+        out = folder / f"{library}{suffix}"
         assert cli.main(["export", str(folder / "model.pt"), "--format", library, "--output", str(out)]) == 0
         return out
 
     @torch.no_grad()
-    def check(self, backbone, folder, tmp_path, size, library, embed, *options):
+    def check(self, backbone, folder, tmp_path, size, library, embed, *options, suffix=".pth"):
         from imsvd_plugins.explain.standard_views import standard_plain_view
 
-        file = self.exported(backbone, library, tmp_path)
+        file = self.exported(backbone, library, tmp_path, suffix)
         printed = embed(folder, tmp_path / "out.npz", *options, checkpoint=file)
         assert f"crops of {size} pixels and ImageNet's normalisation are assumed" in printed
         batch = torch.stack([standard_plain_view(size)(image) for image in images.open_images(str(folder))])
@@ -294,7 +294,10 @@ class TestExportedBackbones:
     def test_resnets_are_known_by_their_weights(self, library, folder, tmp_path, embed):
         from imsvd_plugins.lightly.backbones import ResNet
 
-        self.check(ResNet(18, small_images=True), folder, tmp_path, 32, library, embed)
+        backbone = ResNet(18, small_images=True)
+        self.check(backbone, folder, tmp_path, 32, library, embed)
+        (tmp_path / "out.npz").unlink()
+        self.check(backbone, folder, tmp_path, 32, library, embed, suffix=".safetensors")
 
     def test_vits_too(self, folder, tmp_path, embed):
         timm = pytest.importorskip("timm")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 import torchvision
 from mmengine.config import Config
@@ -67,7 +68,7 @@ def export(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
             model = MODELS.build(eval(f"dict({line})")["backbone"])
             model.init_weights()
         else:
-            names: dict[str, Any] = {"torch": torch, "torchvision": torchvision}
+            names: dict[str, Any] = {"torch": torch, "torchvision": torchvision, "safetensors": safetensors}
             if library == "timm":
                 names["timm"] = pytest.importorskip("timm")
             exec(line, names)
