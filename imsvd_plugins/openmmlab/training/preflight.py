@@ -22,6 +22,7 @@ from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.openmmlab.evaluation.mode import evaluation_mode
 from imsvd_plugins.openmmlab.methods.building import class_of
 from imsvd_plugins.registry import DATASETS
+from imsvd_plugins.training.input_channels import input_channels
 
 # Cells of a joint distribution for each sample of the batch; the papers' recipes have up to 3.1.
 _CELLS_PER_SAMPLE = 4
@@ -66,7 +67,7 @@ def _is_missing(path: Any) -> bool:
 
 def _check_images(cfg: Any) -> None:
     """The folders and lists of mmpretrain's datasets of image files are there, those of evaluations too."""
-    for key, config in _datasets(cfg):
+    for key, config in datasets_of(cfg):
         found = DATASETS.get(config["type"]) if isinstance(config.get("type"), str) else config.get("type")
         if not (isinstance(found, type) and issubclass(found, CustomDataset)):
             continue  # Others have lists of their own, which some download.
@@ -90,8 +91,8 @@ def _check_images(cfg: Any) -> None:
             )
 
 
-def _datasets(cfg: Any) -> Iterator[tuple[str, Any]]:
-    """The configs of all datasets that a training reads."""
+def datasets_of(cfg: Any) -> Iterator[tuple[str, Any]]:
+    """The configs of all datasets that a training reads, each with its key."""
     places = [("", cfg), *((f"custom_hooks.{i}.", hook) for i, hook in enumerate(cfg.get("custom_hooks") or []))]
     for prefix, place in places:
         for name in ("train_dataloader", "val_dataloader", *(["test_dataloader"] if prefix else [])):
@@ -213,7 +214,7 @@ def _outputs(backbone: nn.Module) -> list[Tensor] | None:
     state = {name: value.to("meta") for name, value in backbone.state_dict(keep_vars=True).items()}
     size = getattr(backbone, "img_size", 224)
     height, width = (size, size) if isinstance(size, int) else size
-    images = torch.empty(2, 3, height, width, device="meta")
+    images = torch.empty(2, input_channels(backbone) or 3, height, width, device="meta")
     try:
         with torch.no_grad(), evaluation_mode(backbone):
             outputs = torch.func.functional_call(backbone, state, (images,))
