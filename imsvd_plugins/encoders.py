@@ -8,6 +8,7 @@ import torch
 
 from imsvd_plugins.export.checkpoint import host_of, read_checkpoint
 from imsvd_plugins.export.parts import state_of
+from imsvd_plugins.training.input_channels import input_channels
 
 if TYPE_CHECKING:
     from imsvd_plugins.explain.encoder import Encoder
@@ -44,6 +45,7 @@ def load_encoder(
             warnings.filterwarnings("ignore", "pkg_resources is deprecated as an API")
             warnings.filterwarnings("ignore", "Fail to import ``MultiScaleDeformableAttention``")
             encoder = _load(content, config, backbone, size)
+        _check_channels(encoder)
     except ValueError as error:
         raise ValueError(f"{checkpoint}: {error}") from error
     return encoder.to(where)
@@ -63,6 +65,17 @@ def _load(content: dict[str, Any], config: str | None, backbone: str | None, siz
     from imsvd_plugins.explain.bare_backbone import load_encoder as bare  # noqa: PLC0415
 
     return bare(state_of(content), backbone, size)
+
+
+def _check_channels(encoder: "Encoder") -> None:
+    """The views have as many channels as the network takes."""
+    taken = input_channels(encoder.backbone)
+    given = 3 if encoder.arrays is None else encoder.arrays.channels
+    if taken not in (None, given):
+        raise ValueError(
+            f"the network takes {taken} channel(s), and its views give {given}: a training by ArrayFolder or "
+            "ArraysDataModule says how its arrays are prepared; give its config by --config."
+        )
 
 
 def _device(name: str | None) -> torch.device:

@@ -39,8 +39,8 @@ def add_encoder_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "images",
         metavar="IMAGES",
-        help="a folder of images, whose sub-folders are their labels; a packed file (FILE.npz or FILE.npz:test); or "
-        "digits (or digits:test)",
+        help="a folder of images, whose sub-folders are their labels; a packed file (FILE.npz or FILE.npz:test); "
+        "digits (or digits:test); for a network that was trained on arrays a folder of them",
     )
     parser.add_argument(
         "--config",
@@ -87,8 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
     from imsvd_plugins.explain.embedding_files import embedding_file  # noqa: PLC0415
     from imsvd_plugins.explain.images import open_images  # noqa: PLC0415
 
-    images = open_images(arguments.images)
     encoder = load_from(arguments)
+    images = open_images(arguments.images, encoder.arrays)
     skipped: list[tuple[int, str]] = []
     shapes: dict[str, int] = {}
     try:

@@ -63,8 +63,13 @@ def run(arguments: argparse.Namespace) -> int:
     if is_report(out) and not arguments.force:
         raise ValueError(f"{out} holds a report: give another --out, or --force to replace it.")
 
-    images = open_images(arguments.images)
     encoder = load_from(arguments)
+    if encoder.arrays is not None:
+        raise ValueError(
+            f"{arguments.checkpoint}: explain shows images in RGB, and this network takes arrays of "
+            f"{encoder.arrays.channels} channel(s); `imsvd-plugins embed` writes their features and codes."
+        )
+    images = open_images(arguments.images)
     report = explain(
         encoder,
         images,

@@ -21,6 +21,7 @@ def find_unreadable(
     files: list[str],
     cache: str | Path | None = None,
     on_image: Callable[[int], None] = lambda checked: None,
+    fault: Callable[[str], str | None] | None = None,
 ) -> dict[str, str]:
     """Decode every image once.
 
@@ -30,6 +31,8 @@ def find_unreadable(
         cache: A JSON file of earlier results, so that only new and changed images are decoded. It is written every few
             thousand images and at the end; None for no cache.
         on_image: Called with the number of images that were checked since its last call.
+        fault: From a file's path to why it cannot be read, None if it can; for files that are no images. Threads call
+            it.
 
     Returns:
         The images that cannot be read, each with the reason in one line.
@@ -37,6 +40,7 @@ def find_unreadable(
     Raises:
         OSError: If the cache cannot be written.
     """
+    fault = fault or _fault
     known = _read_cache(cache, root)
     stamps = {file: _stamp(os.path.join(root, file)) for file in files}
     found = {file: known[file][1] for file in files if file in known and known[file][0] == stamps[file]}
@@ -45,7 +49,7 @@ def find_unreadable(
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without Python's lock.
         for begin in range(0, len(pending), _BATCH):
             part = pending[begin : begin + _BATCH]
-            for file, reason in zip(part, pool.map(lambda file: _fault(os.path.join(root, file)), part), strict=True):
+            for file, reason in zip(part, pool.map(lambda file: fault(os.path.join(root, file)), part), strict=True):
                 found[file] = reason
                 on_image(1)
             _write_cache(cache, root, {**known, **{file: (stamps[file], reason) for file, reason in found.items()}})

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
+from imsvd_plugins.data.array_files import ArrayFormat
 from imsvd_plugins.explain.cam_layer import find_cam_layer
 from imsvd_plugins.losses import HSICLoss
 
-View = Callable[[Image.Image], Tensor]
+# Of what its images are: Pillow's, in RGB, or arrays (C, H, W).
+View = Callable[[Any], Tensor]
 
 
 class Encoder(nn.Module):
@@ -27,8 +28,10 @@ class Encoder(nn.Module):
         num_bins: Bins ``K`` of IMSVD's variables; None for other methods.
         temperature: Temperature of the softmax over the bins.
         criterion: SSL-HSIC's loss, with the learned scale; None for other methods.
-        plain: The deterministic view of an image (RGB) that an evaluation takes, ``(C, H, W)``, normalised.
-        augment: A random view of an image (RGB) of the training's kind, of the size of its largest, normalised.
+        plain: The deterministic view of an image that an evaluation takes, ``(C, H, W)``, normalised.
+        augment: A random view of an image of the training's kind, of the size of its largest, normalised; of arrays the
+            plain one.
+        arrays: What the arrays hold that the views take; None where they take images in RGB.
         notes: What the checkpoint does not tell and is assumed, a sentence each.
 
     Raises:
@@ -41,6 +44,7 @@ class Encoder(nn.Module):
         criterion: As given.
         plain: As given.
         augment: As given.
+        arrays: As given.
         notes: As given.
     """
 
@@ -56,6 +60,7 @@ class Encoder(nn.Module):
         plain: View,
         augment: View,
         criterion: HSICLoss | None = None,
+        arrays: ArrayFormat | None = None,
         notes: Sequence[str] = (),
     ) -> None:
         super().__init__()
@@ -72,6 +77,7 @@ class Encoder(nn.Module):
         self.criterion = criterion
         self.plain = plain
         self.augment = augment
+        self.arrays = arrays
         self.notes = tuple(notes)
         self._shape: torch.Size | None = None
         self._cam_layers: dict[torch.Size, nn.Module | None] = {}

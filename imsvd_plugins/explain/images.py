@@ -1,14 +1,17 @@
-"""Images of a folder, of a packed file or of the embedded digits, one at a time and all as RGB."""
+"""Images of a folder, of a packed file or of the embedded digits, one at a time: in RGB, or arrays as they are."""
 
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from imsvd_plugins.data.array_files import SUFFIXES as ARRAY_SUFFIXES
+from imsvd_plugins.data.array_files import ArrayFormat, find_array_files, read_array
 from imsvd_plugins.data.digits import NUM_CLASSES, load_digits
 from imsvd_plugins.data.image_files import SUFFIXES, find_image_files, printable_name, read_image
 from imsvd_plugins.data.packed import PackedSplit, packed_splits, read_packed
@@ -54,8 +57,8 @@ class Images(ABC):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, index: int) -> Image.Image:
-        """The image in RGB, upright.
+    def __getitem__(self, index: int) -> Any:
+        """The image in RGB, upright, as Pillow's; or an array ``(C, H, W)``.
 
         Raises:
             IndexError: If there is no such image.
@@ -74,11 +77,11 @@ class Images(ABC):
         return f"{self.source}/{self.names[index]}"
 
     @abstractmethod
-    def _read(self, index: int) -> Image.Image:
+    def _read(self, index: int) -> Any:
         """The image; whatever its decoder raises may go up."""
 
 
-def open_images(text: str) -> Images:
+def open_images(text: str, arrays: ArrayFormat | None = None) -> Images:
     """Find images, without decoding any.
 
     Args:
@@ -86,11 +89,14 @@ def open_images(text: str) -> Images:
             in one of several sub-folders, these are the classes. A packed file
             (:func:`~imsvd_plugins.data.packed.read_packed`) is ``FILE.npz`` or, for one of its parts,
             ``FILE.npz:test``; scikit-learn's digits are ``digits`` or ``digits:test``.
+        arrays: What arrays hold, for a network that takes these; then it is a folder of them. None for images.
 
     Raises:
         ValueError: If there is nothing of this kind, or no image in it.
         ImportError: For the digits, if scikit-learn is not installed.
     """
+    if arrays is not None:
+        return _ArrayFolder(text, arrays)
     if Path(text).is_dir():
         return _Folder(text)
     name, _, split = text.rpartition(":")
@@ -105,17 +111,20 @@ def open_images(text: str) -> Images:
 
 
 class _Folder(Images):
+    kind, suffixes = "images", frozenset(SUFFIXES)
+
     def __init__(self, root: str) -> None:
         self.source = root
         try:
-            self._files, others = find_image_files(root)
+            self._files, others = self._find(root)
         except ValueError as error:
             raise ValueError(f"IMAGES: {error}") from error
         self.ignored = [printable_name(file) for file in others]
         if not self._files:
             found = f"{len(others)} other file(s) such as {self.ignored[0]!r}" if others else "nothing"
             raise ValueError(
-                f"IMAGES must hold images, and {root!r} holds {found}; images are {', '.join(sorted(SUFFIXES))}."
+                f"IMAGES must hold {self.kind}, and {root!r} holds {found}; {self.kind} are "
+                f"{', '.join(sorted(self.suffixes))}."
             )
         self.names = [printable_name(file) for file in self._files]
         folders = [Path(file).parts[0] if len(Path(file).parts) > 1 else "" for file in self._files]
@@ -129,8 +138,25 @@ class _Folder(Images):
     def path(self, index: int) -> str:
         return os.path.join(printable_name(os.path.abspath(self.source)), self.names[index])
 
-    def _read(self, index: int) -> Image.Image:
+    def _find(self, root: str) -> tuple[list[str], list[str]]:
+        return find_image_files(root)
+
+    def _read(self, index: int) -> Any:
         return read_image(os.path.join(self.source, self._files[index]))
+
+
+class _ArrayFolder(_Folder):
+    kind, suffixes = "arrays", frozenset(ARRAY_SUFFIXES)
+
+    def __init__(self, root: str, form: ArrayFormat) -> None:
+        super().__init__(root)
+        self._form = form
+
+    def _find(self, root: str) -> tuple[list[str], list[str]]:
+        return find_array_files(root)
+
+    def _read(self, index: int) -> Any:
+        return read_array(os.path.join(self.source, self._files[index]), self._form)
 
 
 class _Packed(Images):

@@ -35,7 +35,13 @@ class ResNet(NamedTuple):
     @property
     def name(self) -> str:
         """What to call it."""
-        return f"ResNet-{self.depth}{' with a 3x3 stem' if self.small_stem else ''}"
+        channels = "" if self.in_channels == 3 else f" of {self.in_channels} channels"
+        return f"ResNet-{self.depth}{channels}{' with a 3x3 stem' if self.small_stem else ''}"
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of its images."""
+        return self.tensors["conv1.weight"].shape[1]
 
     @property
     def note(self) -> str:
@@ -57,18 +63,22 @@ class ResNet(NamedTuple):
         """The line that makes the network in that library and loads the file."""
         if library == "mmpretrain":
             kind = "ResNet_CIFAR" if self.small_stem else "ResNet"
+            channels = "" if self.in_channels == 3 else f"in_channels={self.in_channels}, "
             return (
-                f"backbone=dict(type='{kind}', depth={self.depth}, "
+                f"backbone=dict(type='{kind}', depth={self.depth}, {channels}"
                 f"init_cfg=dict(type='Pretrained', checkpoint={file!r}, prefix='backbone.'))"
             )
+        channels = "" if self.in_channels == 3 else f", in_chans={self.in_channels}"
         if library == "timm" and not self.small_stem:
-            return f"model = timm.create_model('resnet{self.depth}', num_classes=0, checkpoint_path={file!r})"
-        steps = [f"model = timm.create_model('resnet{self.depth}', num_classes=0)"]
+            return f"model = timm.create_model('resnet{self.depth}', num_classes=0{channels}, checkpoint_path={file!r})"
+        steps = [f"model = timm.create_model('resnet{self.depth}', num_classes=0{channels})"]
         if library == "torchvision":
             steps = [f"model = torchvision.models.resnet{self.depth}()", "model.fc = torch.nn.Identity()"]
         if self.small_stem:
-            steps.append("model.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)")
+            steps.append(f"model.conv1 = torch.nn.Conv2d({self.in_channels}, 64, 3, padding=1, bias=False)")
             steps.append("model.maxpool = torch.nn.Identity()")
+        elif channels and library == "torchvision":
+            steps.append(f"model.conv1 = torch.nn.Conv2d({self.in_channels}, 64, 7, 2, 3, bias=False)")
         return "; ".join([*steps, f"model.load_state_dict({load_call(file)})"])
 
 
@@ -108,8 +118,9 @@ def find_resnet(weights: dict[str, Tensor], config: dict[str, Any]) -> ResNet | 
             f"the backbone is a ResNet of {len(counts)} stages with {counts} {kind} blocks, "
             f"but must be one of depth {known}, which have 4 stages."
         )
-    kernel = tensors["conv1.weight"].shape[-1]
-    expected = _shapes(depth, kernel)
+    stem = tensors["conv1.weight"].shape
+    in_channels, kernel = stem[1] if len(stem) == 4 else 3, stem[-1]
+    expected = _shapes(depth, in_channels, kernel)
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if found != expected or kernel not in (3, 7):
         differing = sorted(found.items() ^ expected.items()) or [("conv1.weight", found["conv1.weight"])]
@@ -144,10 +155,10 @@ def _by_name(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def _shapes(depth: int, kernel: int) -> dict[str, tuple[int, ...]]:
+def _shapes(depth: int, in_channels: int, kernel: int) -> dict[str, tuple[int, ...]]:
     """The shapes of all tensors of torchvision's ResNet but for its classifier, by name."""
     expansion, counts = _DEPTHS[depth]
-    layers = [("conv1", "bn1", (64, 3, kernel))]
+    layers = [("conv1", "bn1", (64, in_channels, kernel))]
     fan_in = 64
     for stage, count in enumerate(counts, start=1):
         width = 32 * 2**stage

@@ -59,6 +59,8 @@ def find_timm_model(backbone: Backbone) -> TimmModel | None:
     settings = backbone.component.get("init_args")
     if backbone.component.get("class_path") == _LIGHTLY and isinstance(settings, dict):
         options = settings.get("options") or {}
+        if isinstance(options, dict) and settings.get("in_channels", 3) != 3:
+            options = {"in_chans": settings["in_channels"], **options}
         return _model(settings.get("name"), options, backbone.weights)
     if str(backbone.config.get("type")).rpartition(".")[2] == "TIMMBackbone":
         settings = dict(backbone.config)

@@ -19,13 +19,14 @@ from imsvd_plugins.lightly.callbacks import JointDistributionCallback, Represent
 from imsvd_plugins.lightly.heads import HSICPredictionHead, HSICProjectionHead, IMSVDProjectionHead
 from imsvd_plugins.lightly.knn import KNNCallback
 from imsvd_plugins.lightly.modules import IMSVD, METHODS, SSLHSIC
-from imsvd_plugins.lightly.transforms import HSICTransform, IMSVDTransform
+from imsvd_plugins.lightly.transforms import ChannelViewTransform, HSICTransform, IMSVDTransform
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 
 __all__ = [
     "IMSVD",
     "METHODS",
     "SSLHSIC",
+    "ChannelViewTransform",
     "HSICLoss",
     "HSICPredictionHead",
     "HSICProjectionHead",

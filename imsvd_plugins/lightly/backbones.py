@@ -19,21 +19,28 @@ class ResNet(resnet.ResNet):
 
     Args:
         depth: 18 or 34 (512 features), 50, 101 or 152 (2048 features).
+        in_channels: Channels of the images.
         small_images: Whether the images are small, as CIFAR's 32 pixels: then the first convolution is one of 3 x 3
             with stride 1, and there is no max-pooling.
         zero_init_residual: Whether the last normalisation of each residual branch begins at zero.
 
     Raises:
-        ValueError: If there is no such depth.
+        ValueError: If there is no such depth, or no channel.
     """
 
-    def __init__(self, depth: int = 50, *, small_images: bool = False, zero_init_residual: bool = True) -> None:
+    def __init__(
+        self, depth: int = 50, *, in_channels: int = 3, small_images: bool = False, zero_init_residual: bool = True
+    ) -> None:
         if depth not in _STAGES:
             raise ValueError(f"depth must be one of {', '.join(map(str, _STAGES))}, got {depth!r}.")
+        if in_channels < 1:
+            raise ValueError(f"in_channels must be at least 1, got {in_channels}.")
         super().__init__(*_STAGES[depth], zero_init_residual=zero_init_residual)
-        if small_images:
-            self.conv1 = nn.Conv2d(3, 64, kernel_size=3, padding=1, bias=False)
+        if small_images or in_channels != 3:
+            shape = (3, 1, 1) if small_images else (7, 2, 3)
+            self.conv1 = nn.Conv2d(in_channels, 64, *shape, bias=False)
             nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
+        if small_images:
             self.maxpool = nn.Identity()
         self.fc = nn.Identity()
 
@@ -54,6 +61,7 @@ class TimmBackbone(nn.Module):
     Args:
         name: As in ``timm.list_models()``: "vit_small_patch16_224", "convnext_tiny", ...
         pretrained: Whether timm loads its own weights.
+        in_channels: Channels of the images; timm calls it ``in_chans``, and adapts pretrained weights to it.
         options: Further arguments of ``timm.create_model``, such as ``img_size``.
 
     Raises:
@@ -61,10 +69,14 @@ class TimmBackbone(nn.Module):
         RuntimeError: If timm has no such model.
     """
 
-    def __new__(cls, name: str, *, pretrained: bool = False, options: dict[str, Any] | None = None) -> Any:
+    def __new__(
+        cls, name: str, *, pretrained: bool = False, in_channels: int = 3, options: dict[str, Any] | None = None
+    ) -> Any:
         """Make timm's model."""
         try:
             import timm  # noqa: PLC0415  (not among Lightly's own requirements)
         except ModuleNotFoundError as error:
             raise ImportError("TimmBackbone needs timm, which is not installed: pip install timm") from error
-        return timm.create_model(name, pretrained=pretrained, num_classes=0, **(options or {}))
+        # Not every model of timm's has the argument.
+        channels: dict[str, Any] = {} if in_channels == 3 else {"in_chans": in_channels}
+        return timm.create_model(name, pretrained=pretrained, num_classes=0, **channels, **(options or {}))

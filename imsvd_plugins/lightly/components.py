@@ -80,4 +80,5 @@ def _without_downloads(key: str, settings: dict[str, Any]) -> dict[str, Any]:
     kept = {
         name: value for name, value in options.items() if not name.startswith(("pretrained", "checkpoint", "cache"))
     }
-    return {"name": settings.get("name"), "options": kept}
+    own: dict[str, Any] = {name: settings[name] for name in ("name", "in_channels") if name in settings}
+    return {**own, "options": kept}

@@ -17,6 +17,7 @@ from imsvd_plugins.explain.hsic_criterion import hsic_criterion
 from imsvd_plugins.explain.standard_views import standard_plain_view, standard_random_view
 from imsvd_plugins.export.own import is_small_cnn
 from imsvd_plugins.export.parts import load_weights, part_of, state_of
+from imsvd_plugins.lightly.array_views import array_format, array_view
 from imsvd_plugins.lightly.backbones import SmallCNN
 from imsvd_plugins.lightly.components import make
 from imsvd_plugins.lightly.data import cifar10_to_tensor, digit_to_tensor, digit_view, folder_to_tensor
@@ -82,7 +83,12 @@ def load_encoder(
             # This package's modules have heads of no other activation.
             notes.append("" if KEY in checkpoint else _HEAD_ASSUMED)
         load_weights("projection_head", head, head_weights)
-    plain, augment, note = _views(checkpoint, data, trusted, size, pixels)
+    arrays = array_format(data)
+    if arrays is None:
+        plain, augment, note = _views(checkpoint, data, trusted, size, pixels)
+    else:
+        plain = augment = array_view(data, arrays, size, trusted=trusted)
+        note = ""
     method, num_bins, temperature = _objective(checkpoint, model)
     return Encoder(
         network,
@@ -94,6 +100,7 @@ def load_encoder(
         criterion=_hsic_criterion(checkpoint, model, state),
         plain=plain,
         augment=augment,
+        arrays=arrays,
         notes=[note for note in (*notes, note) if note],
     )
 

@@ -1,9 +1,12 @@
-"""The views both methods train on: BYOL's, by Lightly's own transforms."""
+"""The views both methods train on: BYOL's, by Lightly's own transforms; and those of images that have no colours."""
 
 from collections.abc import Callable
 from typing import Any
 
 from lightly.transforms.byol_transform import BYOLTransform
+from lightly.transforms.multi_view_transform import MultiViewTransform
+
+from imsvd_plugins.data.channel_views import ChannelView
 
 
 class _TwoViewTransform(BYOLTransform):
@@ -46,3 +49,44 @@ class HSICTransform(_TwoViewTransform):
         view_1_transform: Transform of the first view, image to tensor ``(C, H, W)``.
         view_2_transform: Transform of the second view.
     """
+
+
+class ChannelViewTransform(MultiViewTransform):
+    """Random views of an image of any number of channels: satellite bands, 16-bit radiographs, spectrograms.
+
+    See :class:`~imsvd_plugins.data.channel_views.ChannelView` for what varies and in which unit. The views keep the
+    image's unit: a normalisation comes after them.
+
+    Args:
+        input_size: Height and width of the views in pixels.
+        num_views: Number of views, at least 2.
+        min_scale: The least share of the image's area that a crop takes.
+        hf_prob: Probability of mirroring left and right.
+        vf_prob: Probability of mirroring up and down.
+        quarter_turns: Whether to turn by 0, 90, 180 or 270 degrees.
+        gaussian_blur: Probability of a Gaussian blur.
+        gain: The largest relative change of a channel's values.
+        offset: The largest shift of a channel, in its standard deviations.
+        noise: The largest standard deviation of Gaussian noise, in the channel's standard deviations.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        input_size: int = 224,
+        num_views: int = 2,
+        min_scale: float = 0.2,
+        hf_prob: float = 0.5,
+        vf_prob: float = 0.5,
+        quarter_turns: bool = True,
+        gaussian_blur: float = 0.0,
+        gain: float = 0.2,
+        offset: float = 0.2,
+        noise: float = 0.1,
+    ) -> None:
+        if num_views < 2:
+            raise ValueError(f"num_views must be at least 2, got {num_views}.")
+        view = ChannelView(input_size, min_scale, hf_prob, vf_prob, quarter_turns, gaussian_blur, gain, offset, noise)
+        super().__init__(transforms=[view] * num_views)

@@ -16,6 +16,7 @@ except ModuleNotFoundError as error:
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 from imsvd_plugins.openmmlab.compatibility import model_index
 from imsvd_plugins.openmmlab.compatibility.cpu import CPUDistributedDataParallel
+from imsvd_plugins.openmmlab.data.arrays import ArrayFolder, ChannelDataPreprocessor, ChannelView
 from imsvd_plugins.openmmlab.data.digits import Digits
 from imsvd_plugins.openmmlab.data.image_folder import ImageFolder, LabelledImageFolder
 from imsvd_plugins.openmmlab.data.load_image import LoadImage
@@ -36,7 +37,10 @@ from imsvd_plugins.training.seeded_batches import SeededBatchSampler
 __all__ = [
     "IMSVD",
     "SSLHSIC",
+    "ArrayFolder",
     "CPUDistributedDataParallel",
+    "ChannelDataPreprocessor",
+    "ChannelView",
     "CheckedRunner",
     "CosineAfterWarmUpLR",
     "Digits",
@@ -59,11 +63,11 @@ __all__ = [
 ]
 
 for _node, _classes in {
-    MODELS: (IMSVD, SSLHSIC, IMSVDHead, HSICHead, IMSVDLoss, HSICLoss),
+    MODELS: (IMSVD, SSLHSIC, IMSVDHead, HSICHead, IMSVDLoss, HSICLoss, ChannelDataPreprocessor),
     MODEL_WRAPPERS: (CPUDistributedDataParallel,),
-    DATASETS: (Digits, ImageFolder, LabelledImageFolder),
+    DATASETS: (ArrayFolder, Digits, ImageFolder, LabelledImageFolder),
     HOOKS: (ExactResumeHook, ExplainHook, KNNEvalHook, OnlineProbeHook, PlainCheckpointHook, RepresentationHook),
-    NODES["TRANSFORMS"]: (LoadImage,),
+    NODES["TRANSFORMS"]: (ChannelView, LoadImage),
     NODES["LOOPS"]: (KNNLoop,),
     NODES["DATA_SAMPLERS"]: (SeededBatchSampler,),
     NODES["PARAM_SCHEDULERS"]: (WarmUpLR, CosineAfterWarmUpLR),

@@ -42,17 +42,19 @@ def randomised(module: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def features(model: nn.Module, size: int = 64) -> torch.Tensor:
+def features(model: nn.Module, size: int = 64, channels: int = 3) -> torch.Tensor:
     """Features of random images; a map of them is averaged over its places."""
-    y = model(torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1)))
+    y = model(torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(1)))
     y = y[-1] if isinstance(y, tuple) else y
     return y.mean((2, 3)) if y.ndim == 4 else y
 
 
-def assert_equal_features(one: nn.Module, other: nn.Module, size: int = 64) -> None:
-    expected = features(one, size)
+def assert_equal_features(one: nn.Module, other: nn.Module, size: int = 64, channels: int = 3) -> None:
+    expected = features(one, size, channels)
     assert expected.std() > 1e-3
-    torch.testing.assert_close(features(other, size), expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
+    torch.testing.assert_close(
+        features(other, size, channels), expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max())
+    )
 
 
 @pytest.mark.parametrize("library", ["torchvision", "timm", "mmpretrain"])
@@ -63,6 +65,19 @@ class TestFeatures:
         model, printed = export(mmengine_file(backbone, {"type": "ResNet", "depth": depth}), library)
         assert_equal_features(backbone, model)
         assert "mmengine checkpoint" in printed
+
+    def test_of_a_resnet_of_13_channels(self, library, mmengine_file, export):
+        backbone = randomised(ResNet(18, in_channels=13))
+        config = {"type": "ResNet", "depth": 18, "in_channels": 13}
+        model, printed = export(mmengine_file(backbone, config), library)
+        assert_equal_features(backbone, model, channels=13)
+        assert "ResNet-18 of 13 channels" in printed
+
+    def test_of_a_resnet_of_one_channel_with_a_3x3_stem(self, library, mmengine_file, export):
+        backbone = randomised(ResNet_CIFAR(18, in_channels=1))
+        config = {"type": "ResNet_CIFAR", "depth": 18, "in_channels": 1}
+        model, _ = export(mmengine_file(backbone, config), library)
+        assert_equal_features(backbone, model, size=32, channels=1)
 
     def test_of_a_resnet_with_a_3x3_stem(self, library, mmengine_file, export):
         backbone = randomised(ResNet_CIFAR(18))

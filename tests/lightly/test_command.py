@@ -15,13 +15,17 @@ import torch
 import yaml
 from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
+from torchvision.transforms import v2 as T
 
+from imsvd_plugins import cli
 from imsvd_plugins.commands.lightly.command import main
+from imsvd_plugins.data.array_files import ArrayFormat, read_array
 from imsvd_plugins.encoders import load_encoder
 from imsvd_plugins.lightly import IMSVD, IMSVDLoss, IMSVDProjectionHead
 from imsvd_plugins.lightly.backbones import SmallCNN
 
 CONFIGS = sorted((Path(__file__).parents[2] / "lightly_examples" / "configs").glob("*.yaml"))
+ARRAYS = [path for path in CONFIGS if "ArraysDataModule" in path.read_text()]
 CLASSES, BATCH = 10, 4
 SMALL = {
     "trainer.accelerator": "cpu",
@@ -85,7 +89,52 @@ def image_roots(tmp_path_factory):
     return {"CIFAR10DataModule": folder / "packed.npz", "ImageFolderDataModule": folder / "folders"}
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+@pytest.fixture(scope="module")
+def array_roots(tmp_path_factory):
+    """Random arrays of 13 bands, and of 16 bits: {name of the config: root}."""
+    folder = tmp_path_factory.mktemp("arrays")
+    generator = np.random.default_rng(0)
+    for name in ("imsvd_multispectral", "imsvd_16bit"):
+        (folder / name).mkdir()
+    for index in range(12):
+        bands = generator.integers(0, 10_000, (13, 40, 48)).astype(np.uint16)
+        np.save(folder / "imsvd_multispectral" / f"{index}.npy", bands)
+        grey = generator.integers(0, 65_536, (40, 48)).astype(np.uint16)
+        Image.fromarray(grey).save(folder / "imsvd_16bit" / f"{index}.png")
+    return folder
+
+
+@pytest.mark.parametrize("config", ARRAYS, ids=lambda path: path.stem)
+def test_a_shipped_config_of_arrays_fits_with_its_workers_and_embeds(config, array_roots, tmp_path, monkeypatch, capfd):
+    """Without labels; and `embed` gives the features of the files."""
+    monkeypatch.chdir(tmp_path)
+    root = array_roots / config.stem
+    settings = {**SMALL, "trainer.default_root_dir": str(tmp_path), "data.init_args.root": str(root)}
+    del settings["data.init_args.num_workers"]
+    main(["fit", "--config", str(config), *options(settings)])
+    file = tmp_path / "checkpoints" / "last.ckpt"
+    assert torch.load(file, weights_only=True)["global_step"] == 2
+    metrics = (tmp_path / "lightning_logs" / "version_0" / "metrics.csv").read_text()
+    assert {"train_loss", "train_rankme"} <= set(metrics.splitlines()[0].split(","))
+
+    assert cli.main(["embed", str(file), str(root), "--out", "out.npz", "--device", "cpu", "--workers", "0"]) == 0
+    data = yaml.safe_load(config.read_text())["data"]["init_args"]
+    resize, crop = (step["init_args"]["size"] for step in data["val_transform"]["init_args"]["transforms"])
+    model = LightningModule.load_from_checkpoint(file, weights_only=True).eval()
+    array = read_array(root / "0.npy" if data["channels"] > 1 else root / "0.png", ArrayFormat(data["channels"]))
+    plain = T.Compose([T.Resize(resize), T.CenterCrop(crop)])(torch.from_numpy(array.astype(np.float32)))
+    with torch.no_grad():
+        expected = model.backbone((plain[None] - data["mean"]) / data["std"])
+    with np.load("out.npz") as found:
+        assert found["features"].shape == (12, 512)
+        np.testing.assert_allclose(found["features"][0], expected[0], rtol=1e-3, atol=1e-4)
+    capfd.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["explain", str(file), str(root), "--out", "report", "--device", "cpu"])
+    assert f"this network takes arrays of {data['channels']} channel(s)" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("config", [path for path in CONFIGS if path not in ARRAYS], ids=lambda path: path.stem)
 def test_a_shipped_config_fits_and_validates(config, image_roots, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     module = yaml.safe_load(config.read_text())["data"]["class_path"].rpartition(".")[2]

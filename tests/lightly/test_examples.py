@@ -1,4 +1,4 @@
-"""The six shipped example files, run as they are but for the data, the epochs and the devices."""
+"""The shipped example files, run as they are but for the data, the epochs and the devices."""
 
 import math
 import os
@@ -66,3 +66,19 @@ def test_pytorch_lightning_distributed(run_example, check_checkpoint, tmp_path, 
         },
     )
     check_checkpoint(tmp_path, method, EPOCHS, ranks=2)
+
+
+def test_signals_are_told_apart_by_what_was_learned_without_labels(tmp_path):
+    """As shipped: signals, network and epochs."""
+    result = subprocess.run(
+        [sys.executable, str(EXAMPLES / "pytorch" / "imsvd_signals.py")],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    random, trained = (float(found) for found in re.findall(r"kNN, .*: (\S+)", result.stdout))
+    assert trained > random + 0.2

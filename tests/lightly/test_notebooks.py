@@ -25,7 +25,7 @@ def test_what_is_out_of_step_is_found(tmp_path):
     """A changed notebook, a missing one, and one whose script is gone."""
     generate = NOTEBOOKS["generate"]
     scripts = NOTEBOOKS["scripts"]()
-    assert len(scripts) == 6
+    assert len(scripts) == 7
     for script in scripts[1:]:
         path = (tmp_path / script).with_suffix(".ipynb")
         path.parent.mkdir(exist_ok=True)

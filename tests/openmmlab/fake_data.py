@@ -28,6 +28,7 @@ def write(data: Path) -> None:
     for name in ("imagenet100", "imagenette2-160"):
         for split, count in (("train", BANK), ("val", COUNT)):
             _images(data / name / split, [f"n0{number % 2}/{number}.jpg" for number in range(count)])
+    _arrays(data)
     _cifar(
         data / "cifar10" / "cifar-10-batches-py",
         "data_batch_{}",
@@ -48,6 +49,17 @@ def _images(folder: Path, names: list[str]) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(_RANDOM.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(path)
+
+
+def _arrays(data: Path) -> None:
+    """Thirteen bands in both layouts of NumPy's files, and 16 bits of grey."""
+    for name in ("multispectral", "16bit"):
+        (data / name).mkdir(parents=True)
+    for number in range(BANK):
+        bands = _RANDOM.integers(0, 10_000, (13, 40, 48)).astype(np.uint16)
+        np.save(data / "multispectral" / f"{number}.npy", bands if number % 2 else np.moveaxis(bands, 0, -1))
+        grey = _RANDOM.integers(0, 65_536, (40, 48)).astype(np.uint16)
+        Image.fromarray(grey).save(data / "16bit" / f"{number}.png")
 
 
 def _write(path: Path, lines: list[str]) -> None:

@@ -12,7 +12,7 @@ from imsvd_plugins.explain.hsic_criterion import hsic_criterion
 from imsvd_plugins.export.checkpoint import literal_config
 from imsvd_plugins.export.parts import load_weights, part_of, state_of
 from imsvd_plugins.openmmlab.encoder.untrusted_config import checked
-from imsvd_plugins.openmmlab.encoder.views import plain_view, random_view
+from imsvd_plugins.openmmlab.encoder.views import array_format, plain_view, random_view
 from imsvd_plugins.openmmlab.errors import ConfigError, ConfigValueError
 from imsvd_plugins.openmmlab.evaluation.features import pooled
 from imsvd_plugins.openmmlab.methods.building import build
@@ -59,6 +59,7 @@ def load_encoder(checkpoint: dict[str, Any], config: str | None = None, size: in
         criterion=None if hsic_loss is None else hsic_criterion(hsic_loss, part_of(state, "head.loss_module")),
         plain=plain_view(cfg, size, trusted=config is not None),
         augment=random_view(cfg, trusted=config is not None),
+        arrays=array_format(cfg),
     )
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 from mmcv.transforms import Compose
-from PIL import Image
 from torch import Tensor
 
+from imsvd_plugins.data.array_files import ArrayFormat
+from imsvd_plugins.openmmlab.data.arrays import array_results
 from imsvd_plugins.openmmlab.encoder.untrusted_config import checked
 from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.registry import MODELS, NODES
@@ -43,8 +44,8 @@ class PipelineView:
         self._preprocessor = MODELS.build(preprocessor)
         self._largest: list[int] | None = None
 
-    def __call__(self, image: Image.Image) -> Tensor:
-        """The view ``(C, H, W)``."""
+    def __call__(self, image: Any) -> Tensor:
+        """The view ``(C, H, W)`` of an image of Pillow's, or of an array ``(C, H, W)``."""
         if self._largest is None:
             sizes = [self._packed(image, index).shape[-2:].numel() for index in range(len(self._composed))]
             self._largest = [index for index, size in enumerate(sizes) if size == max(sizes)]
@@ -53,14 +54,37 @@ class PipelineView:
         view: Tensor = self._preprocessor(batch, False)["inputs"][0]
         return view
 
-    def _packed(self, image: Image.Image, index: int) -> Tensor:
+    def _packed(self, image: Any, index: int) -> Tensor:
+        if isinstance(image, np.ndarray):
+            return _first(self._composed[index](array_results(image))["inputs"])
         pixels = np.asarray(image)
         # A copy: pipelines may write into it.
         pixels = np.ascontiguousarray(pixels[..., ::-1]) if self._bgr else pixels.copy()
         shape = pixels.shape[:2]
-        result = self._composed[index]({"img": pixels, "img_shape": shape, "ori_shape": shape})
-        inputs: Tensor | list[Tensor] = result["inputs"]
-        return inputs[0] if isinstance(inputs, list) else inputs
+        return _first(self._composed[index]({"img": pixels, "img_shape": shape, "ori_shape": shape})["inputs"])
+
+
+def _first(inputs: Tensor | list[Tensor]) -> Tensor:
+    return inputs[0] if isinstance(inputs, list) else inputs
+
+
+def array_format(cfg: dict[str, Any]) -> ArrayFormat | None:
+    """What the arrays of a training hold; None if its dataset is not ``ArrayFolder``.
+
+    Raises:
+        ConfigValueError: If the settings are wrong.
+    """
+    dataset = (cfg.get("train_dataloader") or {}).get("dataset")
+    while isinstance(dataset, dict) and isinstance(dataset.get("dataset"), dict):
+        dataset = dataset["dataset"]
+    if not isinstance(dataset, dict) or _name(dataset) != "ArrayFolder":
+        return None
+    form = ArrayFormat(dataset.get("channels", 1), dataset.get("layout"))
+    try:
+        form.check()
+    except (TypeError, ValueError) as error:
+        raise ConfigValueError(f"train_dataloader.dataset: {error}") from error
+    return form
 
 
 def plain_view(cfg: dict[str, Any], size: int | None, *, trusted: bool) -> PipelineView:
@@ -83,8 +107,10 @@ def plain_view(cfg: dict[str, Any], size: int | None, *, trusted: bool) -> Pipel
         resize: Pipeline = []
         if side is not None:
             short = side if size is not None else round(side * _RESIZED)
+            # Pillow knows images of three channels alone.
+            means = {"backend": "pillow"} if array_format(cfg) is None else {"backend": "cv2", "interpolation": "area"}
             resize = [
-                {"type": "ResizeEdge", "scale": short, "edge": "short", "backend": "pillow"},
+                {"type": "ResizeEdge", "scale": short, "edge": "short", **means},
                 {"type": "CenterCrop", "crop_size": side},
             ]
         pipeline = [*load, *resize, *_PACK]
@@ -149,7 +175,7 @@ def _crop_sizes(node: Any) -> Iterator[int]:
     if isinstance(node, dict):
         for key in ("scale", "size", "crop_size"):
             value = node.get(key)
-            if "Crop" in _name(node) and isinstance(value, (int, list, tuple)):
+            if ("Crop" in _name(node) or _name(node) == "ChannelView") and isinstance(value, (int, list, tuple)):
                 yield value if isinstance(value, int) else int(value[0])
         for value in node.values():
             yield from _crop_sizes(value)

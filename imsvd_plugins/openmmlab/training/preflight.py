@@ -20,6 +20,7 @@ from imsvd_plugins.openmmlab.compatibility.hue_jitter import check_hue_jitter
 from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.openmmlab.methods.building import class_of
 from imsvd_plugins.openmmlab.training.datasets import check_datasets, is_missing
+from imsvd_plugins.training.input_channels import input_channels
 
 
 def check_config(cfg: Any) -> None:
@@ -165,7 +166,7 @@ def _outputs(backbone: nn.Module) -> list[Tensor] | None:
     state = {name: value.to("meta") for name, value in backbone.state_dict(keep_vars=True).items()}
     size = getattr(backbone, "img_size", 224)
     height, width = (size, size) if isinstance(size, int) else size
-    images = torch.empty(2, 3, height, width, device="meta")
+    images = torch.empty(2, input_channels(backbone) or 3, height, width, device="meta")
     try:
         with torch.no_grad(), evaluation_mode(backbone):
             outputs = torch.func.functional_call(backbone, state, (images,))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from mmengine.runner import Runner
@@ -9,6 +10,7 @@ from torch import nn
 
 from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.openmmlab.evaluation.mode import bare_model
+from imsvd_plugins.openmmlab.training.array_preflight import check_array_folders
 from imsvd_plugins.openmmlab.training.image_folders import with_folders
 from imsvd_plugins.openmmlab.training.preflight import check_batches, check_config, check_model, check_schedules
 
@@ -35,6 +37,7 @@ class CheckedRunner(Runner):
         """
         check_model(bare_model(self), self.cfg.get("model"))
         check_config(self.cfg)
+        check_array_folders(self.cfg, bare_model(self), Path(self.work_dir))
         model: nn.Module = super().train()
         return model
 

@@ -1,0 +1,54 @@
+"""The views of a training on arrays, from its settings."""
+
+from typing import Any
+
+from torchvision.transforms import v2 as T
+
+from imsvd_plugins.data.array_files import ArrayFormat
+from imsvd_plugins.data.channel_views import as_float
+from imsvd_plugins.explain.encoder import View
+from imsvd_plugins.lightly.array_data import Normalized, normalization
+from imsvd_plugins.lightly.components import make
+
+
+def array_format(data: dict[str, Any]) -> ArrayFormat | None:
+    """What the arrays of a data module hold; None if it is not ``ArraysDataModule``.
+
+    Args:
+        data: Its arguments, with its class under ``_class_path``.
+
+    Raises:
+        ValueError: If they are wrong.
+    """
+    if str(data.get("_class_path")).rpartition(".")[2] != "ArraysDataModule":
+        return None
+    form = ArrayFormat(data.get("channels"), data.get("layout"))  # type: ignore[arg-type]  # checked here
+    try:
+        form.check()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"data.init_args: {error}") from error
+    return form
+
+
+def array_view(data: dict[str, Any], form: ArrayFormat, size: int | None, *, trusted: bool) -> View:
+    """The view of arrays ``(C, H, W)`` that an evaluation takes, normalised.
+
+    Args:
+        data: The arguments of ``ArraysDataModule``.
+        form: What the arrays hold.
+        size: Pixels of a side to which it resizes and crops; None for the settings' own.
+        trusted: Whether the settings may name any class.
+
+    Raises:
+        ValueError: If they are wrong, or not to be followed.
+    """
+    steps = [as_float]
+    if size is not None:
+        steps += [T.Resize(size), T.CenterCrop(size)]
+    elif data.get("val_transform"):
+        steps.append(make("data.init_args.val_transform", data["val_transform"], trusted=trusted))
+    try:
+        normalize = normalization(data.get("mean", 0.0), data.get("std", 1.0), form.channels)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"data.init_args: {error}") from error
+    return Normalized(T.Compose(steps), normalize)
