@@ -7,8 +7,8 @@ from torchvision.transforms import v2 as T
 from imsvd_plugins.data.array_files import ArrayFormat
 from imsvd_plugins.data.channel_views import as_float
 from imsvd_plugins.explain.encoder import View
-from imsvd_plugins.lightly.array_data import Normalized, normalization
 from imsvd_plugins.lightly.components import make
+from imsvd_plugins.lightly.data.arrays import Normalized, normalization
 
 
 def array_format(data: dict[str, Any]) -> ArrayFormat | None:

@@ -1,27 +1,25 @@
 """A data module of arrays of any number of channels, without labels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torchvision.transforms import v2 as T
 
 from imsvd_plugins.data.array_check import arrays_of, check_arrays
 from imsvd_plugins.data.array_files import ArrayFormat, read_array
 from imsvd_plugins.data.channel_views import as_float
 from imsvd_plugins.data.progress import ImageProgress
-from imsvd_plugins.lightly.data import _ImageDataModule
+from imsvd_plugins.lightly.data.views_data_module import Transform, ViewsDataModule
 from imsvd_plugins.lightly.errors import SettingsError
 from imsvd_plugins.training.input_channels import input_channels
 
-Transform = Callable[[Any], Any]
 
-
-class ArraysDataModule(_ImageDataModule):
+class ArraysDataModule(ViewsDataModule):
     """The arrays in a folder and its sub-folders: ``.npy``, TIFF, or PNG of 8 or 16 bits.
 
     There are no labels, and so no validation. Batches are ``(views, zeros)``. All arrays are read once before the
@@ -45,7 +43,7 @@ class ArraysDataModule(_ImageDataModule):
         ValueError: If a setting is out of range, there is no such folder, or no array in it.
     """
 
-    num_classes = None  # type: ignore[assignment]  # the arrays have no labels
+    num_classes = None  # of an online classifier, which there is not
 
     def __init__(
         self,
@@ -94,13 +92,8 @@ class ArraysDataModule(_ImageDataModule):
     # Lightning's own, which it takes for none: without labels there is nothing to validate.
     val_dataloader = LightningDataModule.val_dataloader
 
-    def bank_dataloader(self) -> DataLoader[Any]:
-        """Nothing, for the same reason.
-
-        Raises:
-            SettingsError: Always.
-        """
-        raise SettingsError("KNNCallback needs labels, and the arrays of ArraysDataModule have none: leave it out.")
+    def bank_dataloader(self) -> None:  # type: ignore[override]
+        """None, for the same reason."""
 
     def _dataset(self, train: bool, transform: Transform) -> Dataset[Any]:
         return Arrays(self.root, self.form, Normalized(transform, self.normalize))
