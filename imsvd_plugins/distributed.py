@@ -75,7 +75,7 @@ def world_size(group: ProcessGroup | None = None) -> int:
 
 
 def is_first_rank() -> bool:
-    """Whether this is the process that speaks for all of them: rank 0 of the default group, or the only one."""
+    """Whether this is rank 0 of the default group or the only process, which reports for all."""
     return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
 
 

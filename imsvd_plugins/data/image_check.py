@@ -31,8 +31,8 @@ def find_unreadable(
         cache: A JSON file of earlier results, so that only new and changed images are decoded. It is written every few
             thousand images and at the end; None for no cache.
         on_image: Called with the number of images that were checked since its last call.
-        fault: From a file's path to why it cannot be read, None if it can; for files that are no images. Threads call
-            it.
+        fault: For files that are not images: returns why the file of a path cannot be read, or None if it can. Threads
+            call it.
 
     Returns:
         The images that cannot be read, each with the reason in one line.

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 # The joint distribution takes the memory of one tile. Each tile reads and writes the gradient of `p_b` once, so a tile
-# should not be much smaller than that. Small tiles suit a CPU's caches; large ones save a GPU kernel launches.
+# should not be much smaller than that. Small tiles suit a CPU's caches; large ones need fewer launches on a GPU.
 MAX_TILE_BYTES = 64 * 2**20
 _MIN_TILE_BYTES = 16 * 2**20
 # Number of a tile's elements that stay in a CPU's cache.

@@ -1,19 +1,19 @@
 """How many bins a batch can fill."""
 
-# Cells of a joint distribution for each sample of the batch; the papers' recipes have up to 3.1.
+# Maximal number of a joint distribution's cells per sample of the batch; the papers' recipes have up to 3.1.
 _CELLS_PER_SAMPLE = 4
 
 
 class TooManyBinsWarning(UserWarning):
-    """The joint entropy of two variables is far out of the batch's reach."""
+    """The batch is far too small for the maximal joint entropy of two variables."""
 
 
 def too_many_bins(num_bins: int, samples: int) -> str | None:
-    """What to do about a batch that is far smaller than the cells of a joint distribution.
+    """A warning if the batch is far smaller than the number of cells of a joint distribution.
 
     Args:
         num_bins: Bins ``K`` of a variable.
-        samples: Samples ``N`` in the batch of which the joint distribution is.
+        samples: Samples ``N`` in the batch that gives the joint distribution.
 
     Returns:
         One line; None if the batch is large enough.

@@ -20,8 +20,8 @@ def _warn(message: str) -> None:
 class IMSVDLoss(GatheringLoss):
     """IMSVD: Information-Maximized Soft Variable Discretization (Niu et al. 2025, arXiv 2501.03469).
 
-    At its first batch in training, unless that is compiled, it gives a
-    :class:`~imsvd_plugins.losses.bins.TooManyBinsWarning` if the batch is far smaller than ``num_bins`` squared.
+    It gives a :class:`~imsvd_plugins.losses.bins.TooManyBinsWarning` if the first batch in training is far smaller than
+    ``num_bins`` squared, unless that step is compiled.
 
     Args:
         num_bins: Bins ``K`` of a variable, at least 2; must divide the projector's output dimension. The paper uses 80
@@ -94,11 +94,11 @@ class IMSVDLoss(GatheringLoss):
         return terms
 
     def check_bins(self, samples: int, warn: Callable[[str], None] = _warn) -> None:
-        """Warn of too many bins, on the first rank and once for this loss; a host does it before its first step.
+        """Warn of too many bins, on the first rank and once for this loss; a host can call it before its first step.
 
         Args:
-            samples: Samples ``N`` in the batch, of all ranks that gather.
-            warn: Takes the warning.
+            samples: Samples ``N`` in the batch of all ranks that gather.
+            warn: Called with the warning.
         """
         if not self._bins_checked and is_first_rank() and (message := too_many_bins(self.num_bins, samples)):
             warn(message)

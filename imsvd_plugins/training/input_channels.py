@@ -1,8 +1,8 @@
-"""How many channels a network's images have."""
+"""Number of channels of a network's images."""
 
 from torch import nn
 
 
 def input_channels(backbone: nn.Module) -> int | None:
-    """The channels of a backbone's images, by its first convolution; None without one."""
+    """Number of channels of a backbone's images, from its first convolution; None if it has none."""
     return next((module.in_channels for module in backbone.modules() if isinstance(module, nn.Conv2d)), None)

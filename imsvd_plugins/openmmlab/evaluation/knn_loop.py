@@ -15,7 +15,7 @@ class KNNLoop(BaseLoop):
 
     It measures what :class:`~imsvd_plugins.openmmlab.KNNEvalHook` measures, for any model with mmpretrain's
     ``extract_feat``: a pretraining algorithm or a classifier, with or without a head. The config's ``test_dataloader``
-    gives the images to classify. mmengine requires a ``test_evaluator``; set it to ``[]``. The result appears like
+    gives the images to classify. Set ``test_evaluator=[]``, because mmengine requires the key. The result appears like
     other test loops' metrics: as ``test/knn_top1`` in the message hub, and as ``knn_top1`` in the log and in the file
     that ``--out FILE --out-item metrics`` writes.
 

@@ -36,7 +36,7 @@ class ObjectiveHead(BaseModule):
     def __init__(self, loss: dict[str, Any], init_cfg: dict[str, Any] | None = None, check_finite: bool = True) -> None:
         super().__init__(init_cfg=init_cfg)
         name = f"imsvd_plugins.{self.loss_class.__name__}"
-        # Checked before it is built: with settings for this head's loss it would fail because of those.
+        # Checked before it is built, because it might first fail on settings meant for this head's own loss.
         found = class_of(loss)
         if found is not None and issubclass(found, self.foreign_loss_class):
             raise ConfigValueError(

@@ -52,7 +52,7 @@ def of_checkpoint(runner: Runner, loaded: dict[str, Any] | None) -> list[str]:
             f"the checkpoint is of {len(loaded['random_states'])} processes, and there are {get_world_size()}"
         )
     count = num_images(runner)
-    # Checkpoints of earlier versions do not say how many there were.
+    # Checkpoints of earlier versions do not store the number.
     if loaded is not None and loaded.get("num_images", count) != count:
         reasons.append(f"the checkpoint is of a training on {loaded['num_images']} images, and there are {count}")
     accumulated = getattr(runner.optim_wrapper, "_accumulative_counts", 1)
@@ -75,7 +75,7 @@ def sampler_of(runner: Runner) -> Any:
 
 
 def num_images(runner: Runner) -> int | None:
-    """How many images the training has; None of a stream."""
+    """Number of training images; None for a stream."""
     dataset = runner.train_dataloader.dataset
     return len(dataset) if hasattr(dataset, "__len__") else None
 

@@ -1,4 +1,4 @@
-"""What would stop a training on arrays: found before its first step."""
+"""Finds what would stop a training on arrays before its first step."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ def check_array_folders(cfg: Any, model: nn.Module, cache: Path) -> None:
     Args:
         cfg: The whole config.
         model: The built model.
-        cache: A folder for what was found.
+        cache: A folder for the results.
 
     Raises:
         ConfigValueError: If something does not fit, or an array is wrong; it names the key or the file.

@@ -1,4 +1,4 @@
-"""The datasets of a config: where they stand in it, and whether their files are there."""
+"""Finds the datasets of a config and checks that their files exist."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,14 +12,14 @@ from imsvd_plugins.registry import DATASETS
 
 
 def check_datasets(cfg: Any) -> None:
-    """The folders and lists of mmpretrain's datasets of image files are there, those of evaluations too."""
+    """Check that the folders and lists of mmpretrain's image file datasets exist, including those of evaluations."""
     for key, config in datasets_of(cfg):
         found = DATASETS.get(config["type"]) if isinstance(config.get("type"), str) else config.get("type")
         if not (isinstance(found, type) and issubclass(found, CustomDataset)):
-            continue  # Others have lists of their own, which some download.
+            continue  # Other datasets have lists of their own, which some download.
         dataset = DATASETS.build({**config, "pipeline": [], "lazy_init": True})
         if isinstance(dataset, ImageFolder):
-            continue  # It has just looked for its folder; what is in it is seen once, by rank 0.
+            continue  # It has just checked its folder; rank 0 alone reads the content, once.
         if dataset.ann_file and is_missing(dataset.ann_file):
             raise ConfigValueError(f"{key}.ann_file: there is no file {dataset.ann_file}.")
         folder = dataset.img_prefix
@@ -53,5 +53,5 @@ def datasets_of(cfg: Any) -> Iterator[tuple[str, Any]]:
 
 
 def is_missing(path: Any) -> bool:
-    """Whether there is no such file or folder; of a remote one that is not known."""
+    """Whether there is no such file or folder; False for remote ones, which are not checked."""
     return isinstance(path, str) and "://" not in path and not (path and Path(path).expanduser().exists())

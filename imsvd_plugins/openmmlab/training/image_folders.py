@@ -1,4 +1,4 @@
-"""Where a config's datasets of image folders get their folder from: one option for all of them."""
+"""One option sets the folder of all image folder datasets in a config."""
 
 import copy
 import os
@@ -10,18 +10,18 @@ from imsvd_plugins.registry import DATASETS
 
 
 def with_folders(cfg: Any) -> Any:
-    """A config whose image folders are filled in, so that ``--cfg-options data_root=PHOTOS`` is all that they need.
+    """Fill in a config's image folders, so that they need only ``--cfg-options data_root=PHOTOS``.
 
-    Each :class:`~imsvd_plugins.openmmlab.data.image_folder.ImageFolder` anywhere in the config, and each subclass of
-    it, takes from the config's top level what it does not say itself: its folder, which is ``data_root``, or
-    ``labelled_root`` of a LabelledImageFolder; ``check_images``; and ``image_check`` in ``work_dir`` for ``cache_dir``.
-    A hook in ``custom_hooks`` whose folder is not given is left out.
+    Each :class:`~imsvd_plugins.openmmlab.data.image_folder.ImageFolder` in the config, and each subclass of it, takes
+    the settings that it lacks from the config's top level: its folder from ``data_root``, or from ``labelled_root`` for
+    a LabelledImageFolder; ``check_images``; and as ``cache_dir`` the folder ``image_check`` in ``work_dir``. A hook in
+    ``custom_hooks`` without a folder is left out.
 
     Args:
         cfg: The config.
 
     Returns:
-        A copy.
+        A changed copy.
     """
     cfg = copy.deepcopy(cfg)
     for kind, dataset in _image_folders(cfg):
@@ -41,7 +41,7 @@ def with_folders(cfg: Any) -> Any:
 
 
 def _image_folders(part: Any, key: str = "") -> Iterator[tuple[type[ImageFolder], Any]]:
-    """All datasets of this kind, each with its class."""
+    """All image folder datasets, each with its class."""
     if isinstance(part, dict) and key in ("dataset", "datasets"):
         kind = part.get("type")
         found = DATASETS.get(kind) if isinstance(kind, str) else kind

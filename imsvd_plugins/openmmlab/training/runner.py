@@ -25,7 +25,7 @@ class CheckedRunner(Runner):
 
     @classmethod
     def from_cfg(cls, cfg: Any) -> "CheckedRunner":
-        """Build a runner, as mmengine's, from a config whose image folders may be given by one option for all."""
+        """Build a runner like mmengine's, from a config in which one option may set all image folders."""
         runner: CheckedRunner = super().from_cfg(with_folders(cfg))
         return runner
 
