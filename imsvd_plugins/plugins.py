@@ -28,8 +28,9 @@ from imsvd_plugins._terminal import printable
 if TYPE_CHECKING:
     from imsvd_plugins.functional.kernels import Kernel
 
+#: The kinds of plug-ins.
 KINDS = ("kernels", "losses", "heads", "transforms", "methods")
-# The hosts' modules and what installs them.
+#: The hosts' modules, and the extra that installs each.
 EXTRA_OF_HOST = {
     "lightly": "lightly",
     "pytorch_lightning": "lightly",
@@ -59,7 +60,7 @@ class Plugin(NamedTuple):
 
     @property
     def attr(self) -> str:
-        """The object's own name in its module: what an OpenMMLab config calls it after ``imsvd_plugins.``."""
+        """The object's own name in its module, by which an OpenMMLab config calls it after ``imsvd_plugins.``."""
         return re.sub(r"\s*\[.*", "", self.value).rpartition(":")[2].rpartition(".")[2]
 
 
@@ -83,7 +84,7 @@ def available(kind: str | None = None) -> list[Plugin]:
         kind: One of :data:`KINDS`; None for all.
 
     Returns:
-        The plug-ins, sorted by kind and name. A name stands twice if two distributions dispute it.
+        The plug-ins, sorted by kind and name. A name appears twice if two distributions declare it.
 
     Raises:
         ValueError: If there is no such kind.

@@ -58,7 +58,7 @@ class IMSVDLoss(GatheringLoss):
         self.invariance_weight = invariance_weight
 
     def forward(self, z_a: Tensor, z_b: Tensor, *more_views: Tensor) -> Tensor:
-        """The loss of two projector outputs ``(N, D)``, a scalar; see :func:`~functional.imsvd_loss`."""
+        """The loss of two projector outputs ``(N, D)``, a scalar; see :func:`~imsvd_plugins.functional.imsvd_loss`."""
         return self.forward_components(z_a, z_b, *more_views).loss
 
     def forward_components(self, z_a: Tensor, z_b: Tensor, *more_views: Tensor) -> F.IMSVDTerms:
