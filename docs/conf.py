@@ -12,7 +12,7 @@ mpl.use("agg")
 
 project = "imsvd_plugins"
 author = "the imsvd_plugins authors"
-copyright = author  # noqa: A001
+copyright = author
 version = release = installed_version("imsvd_plugins")
 
 extensions = [
@@ -32,8 +32,8 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 # asks no host for their inventories.
 nitpicky = True
 _OTHERS = (
-    "torch torchvision numpy np PIL matplotlib captum lightly pytorch_lightning mmengine mmpretrain collections pathlib os "
-    "typing abc io nn Tensor NDArray Image Figure Trainer DataLoader Runner Path Any Sequence Callable"
+    "torch torchvision numpy np PIL matplotlib captum lightly pytorch_lightning mmengine mmpretrain collections "
+    "pathlib os typing abc io nn Tensor NDArray Image Figure Trainer DataLoader Runner Path Any Sequence Callable"
 )
 nitpick_ignore_regex = [
     (r"py:.*", rf"({_OTHERS.replace(' ', '|')})(\..*)?"),
@@ -48,6 +48,8 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
+# Napoleon calls a class's attributes "Variables", which are something else here.
+napoleon_custom_sections = [("Attributes", "params_style")]
 python_use_unqualified_type_names = True
 add_module_names = False
 # One argument a line where a signature is long.
@@ -73,8 +75,6 @@ sphinx_gallery_conf = {
 suppress_warnings = [
     # The gallery's settings are of no consequence for what is cached.
     "config.cache",
-    # A folder's table of contents takes pages that are not written yet.
-    "toc.empty_glob",
 ]
 
 html_theme = "furo"

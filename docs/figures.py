@@ -1,7 +1,7 @@
 """Draw the figures of the documentation with the package's own functions: ``python docs/figures.py [NAME ...]``.
 
-They are committed in ``docs/images``, so that a build of the site computes nothing. ``python docs/figures.py`` draws all
-of them anew, in about a minute on one CPU core.
+They are committed in ``docs/images``, so that a build of the site computes nothing. Drawing all of them takes about a
+minute on one CPU core.
 """
 
 import math
@@ -190,8 +190,9 @@ def hsic_flow() -> Figure:
 def floors() -> Figure:
     """The package's floors: what imports what."""
     figure, axis = _canvas(9.6, 5.4)
+    commands = ("demo", "train", "test", "lightly", "embed", "explain", "export", "list", "benchmark")
     rows = [
-        ("4", [("the command imsvd-plugins:\ndemo  train  test  lightly  embed  explain  export  list  benchmark", 8.6)]),
+        ("4", [("the command imsvd-plugins:\n" + "  ".join(commands), 8.6)]),
         ("3", [("openmmlab\nmmpretrain's adapter, and the registry", 4.2), ("lightly\nLightly's adapter", 4.2)]),
         (
             "2",

@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from xml.etree import ElementTree
 
 import ziamath
 from docutils import nodes
@@ -14,15 +15,14 @@ _INLINE_SIZE, _DISPLAY_SIZE = 16.0, 17.0
 def svg(latex: str, *, inline: bool) -> str:
     """The formula as an SVG element in the colour of the text, with its source for those who listen."""
     size = _INLINE_SIZE if inline else _DISPLAY_SIZE
-    picture = ziamath.Latex(latex, size=size, inline=inline)
+    # A word's underscore is written with a backslash in TeX, which ziamath would show.
+    source = re.sub(r"\\text\{[^}]*\}", lambda match: match[0].replace(r"\_", "_"), latex)
+    picture = ziamath.Latex(source, size=size, inline=inline)
     element = picture.svgxml()
     element.set("style", f"vertical-align: {picture.getyofst():.2f}px")
     element.set("role", "img")
     element.set("aria-label", " ".join(latex.split()))
-    from xml.etree import ElementTree as ET  # noqa: PLC0415
-
-    text = ET.tostring(element, encoding="unicode")
-    # One picture's symbols are not another's.
+    text = ElementTree.tostring(element, encoding="unicode")
     return re.sub(r'fill="black"|stroke="black"', lambda match: match[0].replace("black", "currentColor"), text)
 
 

@@ -86,7 +86,7 @@ def plain_imsvd(z_a: Tensor, z_b: Tensor, num_bins: int) -> Tensor:
 def _products(views: list[Tensor], settings: Settings, rank: int) -> Step:
     """``p_a^T p_b``, ``p_b G^T`` and ``p_a G``: of several ranks, this one's rows of the first, without communication.
 
-    Of ``V`` views, those of ``(V - 1) N`` samples: all pairs need no more, see :mod:`~imsvd_plugins.functional.view_pairs`.
+    Of ``V`` views, those of ``(V - 1) N`` samples: all pairs need no more, see ``functional.view_pairs``.
     Their results are kept from step to step, so that memory is not allocated anew in a time that serves as reference.
     """
     ranks, dim = settings.ranks, settings.dim

@@ -134,8 +134,8 @@ def hsic_exact_zy(z_views: Sequence[Tensor] | Tensor, kernel: Kernel, scale: flo
         scale: Its scale.
 
     Returns:
-        A scalar. It keeps each view's product with itself: for a kernel of ``k(z, z) = 1`` it stands ``1 / (V - 1)``
-        above the estimator without them.
+        A scalar, which keeps each view's product with itself. So for a kernel of ``k(z, z) = 1`` it stands
+        ``1 / (V - 1)`` above the estimator without them.
     """
     z = torch.stack(check_views(z_views))
     return _zy_from_gram(_gram(z, kernel, scale), len(z))

@@ -11,7 +11,9 @@ from imsvd_plugins.openmmlab.knn_evaluation import KNNEvaluation
 
 
 class KNNLoop(BaseLoop):
-    """Test loop: top-1 accuracy of a weighted kNN vote on a checkpoint's features, as :class:`~imsvd_plugins.openmmlab.KNNEvalHook` measures it.
+    """Test loop: top-1 accuracy of a weighted kNN vote on a checkpoint's features.
+
+    It measures what :class:`~imsvd_plugins.openmmlab.KNNEvalHook` measures during a training.
 
     For any model with mmpretrain's ``extract_feat``, be it a pretraining algorithm or a classifier, with a head or
     without. The config's ``test_dataloader`` gives the images to classify. There is nothing for metrics to do, but

@@ -43,7 +43,7 @@ def of_config(runner: Runner) -> list[str]:
 
 
 def of_checkpoint(runner: Runner, loaded: dict[str, Any] | None) -> list[str]:
-    """Reasons that lie in the checkpoint; ``loaded`` is what :class:`~imsvd_plugins.openmmlab.ExactResumeHook` has saved in it."""
+    """Reasons that lie in the checkpoint; ``loaded`` is what ExactResumeHook has saved in it."""
     reasons = []
     if loaded is None:
         reasons.append("the checkpoint was written without ExactResumeHook, so it holds no random states")
