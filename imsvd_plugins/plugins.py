@@ -28,8 +28,9 @@ from imsvd_plugins._terminal import printable
 if TYPE_CHECKING:
     from imsvd_plugins.functional.kernels import Kernel
 
+#: The kinds of plug-ins.
 KINDS = ("kernels", "losses", "heads", "transforms", "methods")
-# The hosts' modules and the extras that install them.
+#: The hosts' modules, and the extra that installs each.
 EXTRA_OF_HOST = {
     "lightly": "lightly",
     "pytorch_lightning": "lightly",

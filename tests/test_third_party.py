@@ -1,4 +1,4 @@
-"""The README's third-party package: its very text, installed as a distribution of its own and used in both hosts."""
+"""The guide's third-party package: its very text, installed as a distribution of its own and used in both hosts."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from imsvd_plugins import functional as F
 from imsvd_plugins import plugins
 from imsvd_plugins.functional.kernels import InverseMultiquadricKernel, Kernel
 
-README = Path(__file__).parents[1] / "README.md"
+GUIDE = Path(__file__).parents[1] / "docs" / "how-to" / "plug-in.md"
 FILES = ("pyproject.toml", "rational_quadratic.py")
 
 CORE = """
@@ -82,20 +82,20 @@ class AcmeHead(nn.Module):
 
 
 def named_blocks() -> dict[str, str]:
-    """The README's code blocks under a line that holds nothing but a file's name in backquotes."""
-    return dict(re.findall(r"^`([^`\n]+)`\n+```\w+\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL))
+    """The guide's code blocks under a line that holds nothing but a file's name in backquotes."""
+    return dict(re.findall(r"^`([^`\n]+)`\n+```\w+\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL))
 
 
 def usage() -> str:
-    """The README's code block that shows the kernel's use."""
-    blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    """The guide's code block that shows the kernel's use."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
     (block,) = (block for block in blocks if 'HSICLoss(kernel="rational_quadratic")' in block)
     return str(block)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder into which pip installed the README's package, offline."""
+    """The folder into which pip installed the guide's package, offline."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
     for name in FILES:
         (source / name).write_text(named_blocks()[name])

@@ -51,8 +51,8 @@ def attribute(
     """Attribute bins to places in images, one attribution after the other.
 
     Integrated gradients explain the difference between the bin's log-probability for the image and for an image that is
-    the training's mean colour throughout (0 after normalisation). Grad-CAM looks at :attr:`Encoder.cam_layer`; without
-    such a layer there is none.
+    the training's mean colour throughout (0 after normalisation). Grad-CAM looks at the layer
+    :attr:`~imsvd_plugins.explain.encoder.Encoder.cam_layer`; without such a layer there is none.
 
     Args:
         encoder: A network with latent variables.

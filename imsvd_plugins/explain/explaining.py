@@ -49,7 +49,7 @@ def explain(
         seed: Seed of the augmented views, the sample and the tests.
 
     Returns:
-        The report: the same, up to rounding, whatever the batch size and the number of workers.
+        The report. It is the same, up to rounding, whatever the batch size and the number of workers.
 
     Raises:
         TypeError: If a number is no integer.

@@ -31,7 +31,7 @@ def draw_joint_distribution(p_a: Tensor, p_b: Tensor, variables: Sequence[int] =
         variables: Which variables, by index.
 
     Returns:
-        The figure, one of pyplot's: a program that draws many closes them.
+        The figure, one of pyplot's. A program that draws many closes them.
 
     Raises:
         TypeError: If a view has no floating dtype.

@@ -13,7 +13,7 @@ Bins = NDArray[np.unsignedinteger[Any]]
 
 
 class Examples(NamedTuple):
-    """Images that stand for one bin of a variable, as indices into :attr:`Report.names`; all empty for an unused bin.
+    """Images that stand for one bin of a variable, as indices into the report's ``names``; all empty for an unused bin.
 
     Attributes:
         surest: The images with the highest probability of the bin, descending.

@@ -35,7 +35,7 @@ class Kernel(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no spectrum to draw random features from.")
 
     def scale_ascent(self, squared_distance: Tensor, scale: Tensor) -> Tensor:
-        """Gradient with respect to ``scale`` of the mean of log |dk/d(r^2)|, which learning the scale maximises.
+        """Gradient with respect to ``scale`` of the mean of ``log |dk/d(r^2)|``, which learning the scale maximises.
 
         Raises:
             NotImplementedError: If the kernel's scale cannot be learned.
@@ -65,7 +65,7 @@ class RadialKernel(Kernel):
         return self.evaluate(squared_distances(x, y), scale)
 
     def scale_ascent(self, squared_distance: Tensor, scale: Tensor) -> Tensor:
-        """Gradient with respect to ``scale`` of the mean of log |dk/d(r^2)|, here by automatic differentiation."""
+        """Gradient with respect to ``scale`` of the mean of ``log |dk/d(r^2)|``, here by automatic differentiation."""
         with torch.enable_grad():
             scale = scale.detach().requires_grad_()
             squared_distance = squared_distance.detach().requires_grad_()
@@ -105,7 +105,7 @@ class InverseMultiquadricKernel(GaussianScaleMixtureKernel):
         return scale * (squared_distance + scale**2).rsqrt()
 
     def scale_ascent(self, squared_distance: Tensor, scale: Tensor) -> Tensor:
-        """Gradient with respect to ``scale`` of the mean of log |dk/d(r^2)|."""
+        """Gradient with respect to ``scale`` of the mean of ``log |dk/d(r^2)|``."""
         return 1 / scale - 3 * scale * (squared_distance + scale**2).reciprocal().mean()
 
     def row_scale(self, normal: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class GaussianKernel(GaussianScaleMixtureKernel):
         return (squared_distance / (-2 * scale**2)).exp()
 
     def scale_ascent(self, squared_distance: Tensor, scale: Tensor) -> Tensor:
-        """Gradient with respect to ``scale`` of the mean of log |dk/d(r^2)|."""
+        """Gradient with respect to ``scale`` of the mean of ``log |dk/d(r^2)|``."""
         return squared_distance.mean() / scale**3 - 2 / scale
 
     def row_scale(self, normal: Tensor) -> float:
@@ -139,7 +139,7 @@ class LaplacianKernel(GaussianScaleMixtureKernel):
         return (torch.where(apart, distance, 0.0) / (-scale)).exp()
 
     def scale_ascent(self, squared_distance: Tensor, scale: Tensor) -> Tensor:
-        """Gradient with respect to ``scale`` of the mean of log |dk/d(r^2)|."""
+        """Gradient with respect to ``scale`` of the mean of ``log |dk/d(r^2)|``."""
         return squared_distance.sqrt().mean() / scale**2 - 1 / scale
 
     def row_scale(self, normal: Tensor) -> Tensor:

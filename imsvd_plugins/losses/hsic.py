@@ -103,7 +103,10 @@ class HSICLoss(GatheringLoss):
         return self.learned_scale.value
 
     def forward(self, *z_views: Tensor) -> Tensor:
-        """The loss of ``V >= 2`` sets of vectors ``(N, d)``; see :func:`~imsvd_plugins.functional.ssl_hsic_loss`."""
+        """The loss of ``V >= 2`` sets of vectors ``(N, d)``, a scalar.
+
+        See :func:`~imsvd_plugins.functional.ssl_hsic_loss`.
+        """
         return self.forward_components(*z_views).loss
 
     def forward_components(self, *z_views: Tensor) -> F.HSICTerms:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from imsvd_plugins.distributed import world_size
 
-INTERVAL = 50  # steps between two checks, a divisor of the usual intervals of checkpoints
+#: Steps from one look to the next, a divisor of the usual intervals of checkpoints.
+INTERVAL = 50
 
 
 class NonFiniteError(FloatingPointError):

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import runpy
 import shutil
 from pathlib import Path
 
@@ -122,13 +123,21 @@ def test_an_interrupted_report_leaves_nothing(checkpoint, photographs, tmp_path,
     assert [each.name for each in tmp_path.iterdir()] == ["photographs"]
 
 
-def test_the_readmes_example_writes_a_report(checkpoint, tmp_path, monkeypatch, capsys):
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    code = re.search(r"^`variables\.py`\n\n```python\n(.*?)```$", readme, re.M | re.S)[1]
-    place = tmp_path / re.search(r'Path\("(.*?)"\)', code)[1]
+def run_the_guides(example, checkpoint, folder, monkeypatch):
+    code = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "pages.py"))["examples"]()[example]
+    place = folder / re.search(r'Path\("(.*?)"\)', code)[1]
     place.parent.mkdir(parents=True)
     shutil.copy(checkpoint, place)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     exec(code, {})
+
+
+def test_the_guides_example_embeds(checkpoint, tmp_path, monkeypatch, capsys):
+    run_the_guides("embed_digits.py", checkpoint, tmp_path, monkeypatch)
+    assert re.search(r"\[?359, \d+\D+359, 32\]?\)\n$", capsys.readouterr().out)
+
+
+def test_the_guides_example_writes_a_report(checkpoint, tmp_path, monkeypatch, capsys):
+    run_the_guides("variables.py", checkpoint, tmp_path, monkeypatch)
     assert len(capsys.readouterr().out.split()) >= 2 * 32  # two figures of each of the demo's variables
     assert (tmp_path / "report" / "index.html").is_file()
