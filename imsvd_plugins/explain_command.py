@@ -52,9 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     out: Path = arguments.out
 
-    from imsvd_plugins.explain import explain, write_report  # noqa: PLC0415
     from imsvd_plugins.explain.images import open_images  # noqa: PLC0415
-    from imsvd_plugins.explain.report_folder import check_folder, is_report  # noqa: PLC0415
+    from imsvd_plugins.explain.whole_folder import check_folder, is_report  # noqa: PLC0415
 
     try:
         check_folder(out)
@@ -65,6 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     images = open_images(arguments.images)
     encoder = load_from(arguments)
+    # Only now: it imports captum, scikit-learn and matplotlib, which a wrong argument need not wait for.
+    from imsvd_plugins.explain import explain, write_report  # noqa: PLC0415
+
     report = explain(
         encoder,
         images,

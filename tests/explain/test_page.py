@@ -16,7 +16,7 @@ from PIL import Image
 pytest.importorskip("jinja2")
 
 from imsvd_plugins.explain import page
-from imsvd_plugins.explain.page_data import certainty_quantiles, page_data, related_variables
+from imsvd_plugins.explain.page_data import certainty_quantiles, frequent_classes, page_data, related_variables
 from imsvd_plugins.explain.pooling import pooled_joint
 from imsvd_plugins.explain.shown_images import choose_images
 from imsvd_plugins.explain.sprites import make_sprites
@@ -110,6 +110,15 @@ def test_quantiles_rank_the_images_of_a_bin(report):
         order = members[np.argsort(-certainty[members, m].astype(float), kind="stable")]
         expected = 255 * np.arange(len(order)) / max(1, len(order) - 1)
         np.testing.assert_allclose(quantiles[order, m], expected, atol=0.5 + 1e-9)
+
+
+def test_the_frequent_classes_of_a_bin_are_counted_without_the_unlabelled():
+    bins = np.array([[0, 1], [0, 1], [0, 0], [1, 0], [0, 1]], dtype=np.uint8)
+    labels = np.array([2, 2, 0, 1, -1])
+    frequent, counts = frequent_classes(bins, labels, num_bins=3)
+    assert counts.tolist() == [[[2, 1, 0], [1, 0, 0], [0, 0, 0]], [[1, 1, 0], [2, 0, 0], [0, 0, 0]]]
+    assert frequent[0, 0, :2].tolist() == [2, 0]
+    assert frequent[1, 1, 0] == 2
 
 
 def test_related_variables_are_those_that_share_most(report):
