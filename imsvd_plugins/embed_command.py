@@ -110,23 +110,25 @@ def run(arguments: argparse.Namespace) -> int:
     elif "projections" in shapes:
         described.append(f"{shapes['projections']} projections")
     print(f"Wrote {out}: {len(images) - len(skipped)} images, {', '.join(described)} ({encoder.method}).")
-    for note in encoder.notes:
-        print(note)
     report_left_out(images, skipped)
     return 0
 
 
 def load_from(arguments: argparse.Namespace) -> Any:
-    """The encoder that the options of :func:`add_encoder_options` and CHECKPOINT mean."""
+    """The encoder that the options of :func:`add_encoder_options` and CHECKPOINT mean; what it assumes is printed."""
     from imsvd_plugins.encoders import load_encoder  # noqa: PLC0415
 
-    return load_encoder(
+    encoder = load_encoder(
         arguments.checkpoint,
         config=arguments.config,
         backbone=arguments.backbone,
         size=arguments.size,
         device=arguments.device,
     )
+    # Before the images pass, which takes long: who reads that the size is wrong can stop it.
+    for note in encoder.notes:
+        print(note, flush=True)
+    return encoder
 
 
 def report_left_out(images: "Images", skipped: list[tuple[int, str]]) -> None:

@@ -83,8 +83,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{out} cannot be written: {error.strerror or error}.") from error
     print(f"Wrote {out}: {len(report.names)} images ({report.method}). To see it, open")
     print(f"  {page.absolute().as_uri()}")
-    for note in encoder.notes:
-        print(note)
     numbers = {name: index for index, name in enumerate(images.names)}
     report_left_out(images, [(numbers[name], reason) for name, reason in report.skipped])
     return 0

@@ -15,6 +15,9 @@ _RELATED = 3
 _PAIRS = 100
 _CLASSES = 4
 _HEAT_SIDE = 56
+# Strides of a network leave a chequerboard in gradients: cells of at least 2 x 2 pixels do without it, unless the image is
+# too small for them.
+_LEAST_POOLED_SIDE = 32
 
 
 def page_data(report: Report, shown: NDArray[np.int64], uniform: NDArray[np.bool_]) -> dict[str, Any]:
@@ -164,7 +167,7 @@ def _representation(representation: Representation, labels: NDArray[np.int64] | 
 
 def _attribution(attribution: Attribution) -> dict[str, Any]:
     heat = np.nan_to_num(attribution.heat.astype(np.float32))
-    step = max(1, -(-max(heat.shape) // _HEAT_SIDE))
+    step = max(2 if min(heat.shape) >= _LEAST_POOLED_SIDE else 1, -(-max(heat.shape) // _HEAT_SIDE))
     rows, columns = (np.arange(0, length, step) for length in heat.shape)
     pooled = np.add.reduceat(np.add.reduceat(heat, rows, axis=0), columns, axis=1)
     strongest = float(np.abs(pooled).max()) or 1.0
