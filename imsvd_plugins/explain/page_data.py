@@ -15,8 +15,7 @@ _RELATED = 3
 _PAIRS = 100
 _CLASSES = 4
 _HEAT_SIDE = 56
-# Strides of a network leave a chequerboard in gradients: cells of at least 2 x 2 pixels do without it, unless the image is
-# too small for them.
+# A network's strides leave a chequerboard in gradients. Cells of 2 x 2 pixels sum it up; smaller images have too few.
 _LEAST_POOLED_SIDE = 32
 
 

@@ -276,7 +276,7 @@ def test_random_views_may_have_another_size_than_the_plain_one(trained):
 def test_images_that_make_no_batch_are_named(trained, workers):
     other = encoder_of(trained.backbone, trained.projector)
     other.augment = plain
-    with pytest.raises(ValueError, match="'image 1' gives .*, and an image before it .* Give --size"):
+    with pytest.raises(ValueError, match=r"'image 1' gives .*, and an image before it .* Give --size"):
         explain(other, OfSeveralSizes(12), num_workers=workers)
 
 

@@ -141,6 +141,19 @@ def test_the_page_holds_the_reports_numbers(report, images, tmp_path):
     np.testing.assert_array_equal(decoded(variables["counts"]), counts)
 
 
+@pytest.mark.parametrize(("side", "cells"), [(16, 16), (32, 16), (33, 17), (224, 56)])
+def test_a_heat_map_is_summed_over_cells(report, side, cells):
+    generator = np.random.default_rng(0)
+    heat = generator.normal(size=(side, side)).astype(np.float32)
+    attribution = dataclasses.replace(report.attributions[0], heat=heat)
+    data = page_data(dataclasses.replace(report, attributions=[attribution]), np.arange(3), np.ones(3, dtype=bool))
+    packed = decoded(data["attributions"][0]["heat"])
+    assert packed.shape == (cells, cells)
+    step = -(-side // cells)
+    sums = np.add.reduceat(np.add.reduceat(heat, np.arange(0, side, step), 0), np.arange(0, side, step), 1)
+    np.testing.assert_allclose(packed, 127 * sums / np.abs(sums).max(), atol=0.51)
+
+
 def test_skipped_images_do_not_shift_the_pictures(report, pixels, tmp_path):
     """The report's image 0 is the second that was given."""
     names = ["broken.png", *report.names]

@@ -1,7 +1,7 @@
 // The first view: what was learned, in five minutes.
 
 function overview() {
-  if (!variables) return [el("h1", { tabindex: -1 }, `What ${data.method} learned`), collapseWarning(), ...representationFigures()];
+  if (!variables) return [el("h1", { tabindex: -1 }, `What ${data.method} learned`), el("p", { class: "lead" }, `${data.method} gives each image a vector of features, without having seen a label. Below: do the features use their dimensions, which images are alike to them, and do classes come apart? `, el("a", { href: "#images" }, "All images")), collapseWarning(), ...representationFigures()];
   return [
     el("h1", { tabindex: -1 }, `What ${data.method} learned`),
     el("p", { class: "lead" },
