@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imsvd_plugins._terminal import not_negative, positive, printable
+from imsvd_plugins._terminal import counted, not_negative, positive, printable
 
 if TYPE_CHECKING:
     from imsvd_plugins.explain.images import Images
@@ -114,34 +114,35 @@ def run(arguments: argparse.Namespace) -> int:
         described.append(f"{shapes['bins']} variables of {encoder.num_bins} bins")
     elif "projections" in shapes:
         described.append(f"{shapes['projections']} projections")
-    print(f"Wrote {out}: {len(images) - len(skipped)} images, {', '.join(described)} ({encoder.method}).")
-    for note in encoder.notes:
-        print(note)
+    print(f"Wrote {out}: {counted(len(images) - len(skipped), 'image')}, {', '.join(described)} ({encoder.method}).")
     report_left_out(images, skipped)
     return 0
 
 
 def load_from(arguments: argparse.Namespace) -> Any:
-    """The encoder that the options of :func:`add_encoder_options` and CHECKPOINT mean."""
+    """The encoder that the options of :func:`add_encoder_options` and CHECKPOINT mean; what it assumes is printed."""
     from imsvd_plugins.encoders import load_encoder  # noqa: PLC0415
 
-    return load_encoder(
+    encoder = load_encoder(
         arguments.checkpoint,
         config=arguments.config,
         backbone=arguments.backbone,
         size=arguments.size,
         device=arguments.device,
     )
+    # Before the images pass, which takes long: who reads that the size is wrong can stop it.
+    for note in encoder.notes:
+        print(note, flush=True)
+    return encoder
 
 
 def report_left_out(images: "Images", skipped: list[tuple[int, str]]) -> None:
     """Name the images that could not be read, and say how many files are none."""
     if images.ignored:
         kinds = sorted({Path(name).suffix or "no suffix" for name in images.ignored})
-        print(
-            f"Left out {len(images.ignored)} files that are no images ({printable(', '.join(kinds))}).", file=sys.stderr
-        )
+        left_out = counted(len(images.ignored), "file")
+        print(f"Left out {left_out} without an image's suffix ({printable(', '.join(kinds))}).", file=sys.stderr)
     if skipped:
-        print(f"Skipped {len(skipped)} of {len(images)} images that cannot be read:", file=sys.stderr)
+        print(f"Skipped {len(skipped)} of {counted(len(images), 'image')} that cannot be read:", file=sys.stderr)
         for index, reason in skipped:
             print(f"  {printable(images.names[index])}: {printable(reason)}", file=sys.stderr)

@@ -52,9 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     out: Path = arguments.out
 
-    from imsvd_plugins.explain import explain, write_report  # noqa: PLC0415
     from imsvd_plugins.explain.images import open_images  # noqa: PLC0415
-    from imsvd_plugins.explain.report_folder import check_folder, is_report  # noqa: PLC0415
+    from imsvd_plugins.explain.whole_folder import check_folder, is_report  # noqa: PLC0415
 
     try:
         check_folder(out)
@@ -70,6 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
             f"{encoder.arrays.channels} channel(s); `imsvd-plugins embed` writes their features and codes."
         )
     images = open_images(arguments.images)
+    # Only now: it imports captum, scikit-learn and matplotlib, which a wrong argument need not wait for.
+    from imsvd_plugins.explain import explain, write_report  # noqa: PLC0415
+
     report = explain(
         encoder,
         images,
@@ -86,8 +88,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{out} cannot be written: {error.strerror or error}.") from error
     print(f"Wrote {out}: {len(report.names)} images ({report.method}). To see it, open")
     print(f"  {page.absolute().as_uri()}")
-    for note in encoder.notes:
-        print(note)
     numbers = {name: index for index, name in enumerate(images.names)}
     report_left_out(images, [(numbers[name], reason) for name, reason in report.skipped])
     return 0

@@ -1,30 +1,41 @@
 """What a network learned: features, arrays, figures and reports, from images, or from probabilities alone."""
 
-try:
-    # The extra's distributions, so that the absence of any is said in one way.
-    import captum as _captum  # noqa: F401
-    import jinja2 as _jinja2  # noqa: F401
-    import matplotlib as _matplotlib  # noqa: F401
-    import PIL as _PIL  # noqa: F401
-    import rich as _rich  # noqa: F401
-    import scipy as _scipy  # noqa: F401
-    import sklearn as _sklearn  # noqa: F401
-    import torchvision as _torchvision  # noqa: F401
-except ModuleNotFoundError as error:
-    absent = (error.name or "").partition(".")[0]  # captum imports parts of others
-    if absent not in ("captum", "jinja2", "matplotlib", "PIL", "rich", "scipy", "sklearn", "torchvision"):
-        raise
-    raise ImportError(
-        f"imsvd_plugins.explain needs {absent}, which is not installed: pip install 'imsvd_plugins[explain]'"
-    ) from error
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-from imsvd_plugins.explain.attribution import attribute
-from imsvd_plugins.explain.explaining import explain
-from imsvd_plugins.explain.figures import draw_overview, draw_representation, write_figures
-from imsvd_plugins.explain.joint_distribution import draw_joint_distribution
-from imsvd_plugins.explain.page import write_page
-from imsvd_plugins.explain.report import Attribution, Examples, Report, Representation, Variables
-from imsvd_plugins.explain.report_folder import write_report
+if TYPE_CHECKING:
+    from imsvd_plugins.explain.attribution import attribute
+    from imsvd_plugins.explain.explaining import explain
+    from imsvd_plugins.explain.figures import draw_overview, draw_representation, write_figures
+    from imsvd_plugins.explain.joint_distribution import draw_joint_distribution
+    from imsvd_plugins.explain.page import write_page
+    from imsvd_plugins.explain.report import Attribution, Examples, Report, Representation, Variables
+    from imsvd_plugins.explain.report_folder import write_report
+
+# The extra's distributions, so that the absence of any is said in one way, and at once. They are looked for and not
+# imported: captum, scikit-learn and matplotlib take seconds, and `embed` uses none of them.
+for _package in ("captum", "jinja2", "matplotlib", "PIL", "rich", "scipy", "sklearn", "torchvision"):
+    if find_spec(_package) is None:
+        raise ImportError(
+            f"imsvd_plugins.explain needs {_package}, which is not installed: pip install 'imsvd_plugins[explain]'"
+        )
+
+_MODULES = {
+    "Attribution": "report",
+    "Examples": "report",
+    "Report": "report",
+    "Representation": "report",
+    "Variables": "report",
+    "attribute": "attribution",
+    "draw_joint_distribution": "joint_distribution",
+    "draw_overview": "figures",
+    "draw_representation": "figures",
+    "explain": "explaining",
+    "write_figures": "figures",
+    "write_page": "page",
+    "write_report": "report_folder",
+}
 
 __all__ = [
     "Attribution",
@@ -41,3 +52,14 @@ __all__ = [
     "write_page",
     "write_report",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what has this name when it is first asked for (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return globals().setdefault(name, getattr(import_module(f"{__name__}.{_MODULES[name]}"), name))
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

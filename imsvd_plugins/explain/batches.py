@@ -1,6 +1,7 @@
 """Views of images in batches, in the images' order; what cannot be decoded is left out and named."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from imsvd_plugins.explain.encoder import View
 from imsvd_plugins.explain.images import Images, UnreadableImageError
+from imsvd_plugins.explain.seeded import seeded
 
 
 class Batch(NamedTuple):
@@ -26,7 +28,9 @@ class Batch(NamedTuple):
     skipped: list[tuple[int, str]]
 
 
-def batches(images: Images, views: Sequence[View], batch_size: int, num_workers: int) -> Iterator[Batch]:
+def batches(
+    images: Images, views: Sequence[View], batch_size: int, num_workers: int, seed: int | None = None
+) -> Iterator[Batch]:
     """Decode images once each, and give views of them.
 
     Args:
@@ -34,12 +38,18 @@ def batches(images: Images, views: Sequence[View], batch_size: int, num_workers:
         views: What each goes through, in this order.
         batch_size: Images that are decoded for a batch.
         num_workers: Loader processes; 0 for this one.
+        seed: Random views of an image depend on this and on the image's index alone; None for views without chance.
 
     Raises:
         ValueError: If views of one kind differ in their size, and so make no batch.
     """
     loader: DataLoader[Any] = DataLoader(
-        _Views(images, views), batch_size=batch_size, num_workers=num_workers, collate_fn=_collate
+        _Views(images, views, seed),
+        batch_size=batch_size,
+        num_workers=num_workers,
+        collate_fn=_collate,
+        # Its own, because a loader draws from the program's.
+        generator=torch.Generator(),
     )
     for batch in loader:
         if isinstance(batch, _Differing):
@@ -58,9 +68,10 @@ class _Differing(NamedTuple):
 
 
 class _Views(Dataset[Any]):
-    def __init__(self, images: Images, views: Sequence[View]) -> None:
+    def __init__(self, images: Images, views: Sequence[View], seed: int | None) -> None:
         self.images = images
         self.views = views
+        self.seed = seed
 
     def __len__(self) -> int:
         return len(self.images)
@@ -70,7 +81,8 @@ class _Views(Dataset[Any]):
             image = self.images[index]
         except UnreadableImageError as error:
             return index, [], error.reason
-        return index, [view(image) for view in self.views], ""
+        with nullcontext() if self.seed is None else seeded(self.seed * 1_000_003 + index):
+            return index, [view(image) for view in self.views], ""
 
 
 def _collate(items: list[tuple[int, list[Tensor], str]]) -> Batch | _Differing:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from imsvd_plugins.explain.batches import batches
 from imsvd_plugins.explain.encoder import Encoder
+from imsvd_plugins.explain.forward import forward
 from imsvd_plugins.explain.images import Images
 from imsvd_plugins.functional import soft_discretize
 
@@ -62,16 +63,7 @@ def embed(
 
 @torch.no_grad()
 def _embedding(encoder: Encoder, indices: list[int], views: Tensor) -> Embedding:
-    try:
-        features, projections = encoder(views.to(encoder.device))
-    except torch.OutOfMemoryError as error:
-        raise ValueError(f"{len(views)} images at a time do not fit the device: lower --batch-size.") from error
-    except (AssertionError, RuntimeError) as error:
-        # What layers raise for images that they were not made for.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"the network does not take images of {tuple(views.shape[1:])}: {reason}. Give another --size."
-        ) from error
+    features, projections = forward(encoder, views)
     if projections is None or encoder.num_bins is None:
         return Embedding(indices, _array(features), None if projections is None else _array(projections), None, None)
     probabilities, bins = soft_discretize(projections, encoder.num_bins, encoder.temperature).max(dim=2)

@@ -1,17 +1,20 @@
 """From a network and images to a report, in one pass over the images."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from imsvd_plugins.checks import check_integer
 from imsvd_plugins.data.progress import ImageProgress
 from imsvd_plugins.explain.attribution import attribute
+from imsvd_plugins.explain.batches import batches
 from imsvd_plugins.explain.encoder import Encoder
+from imsvd_plugins.explain.forward import forward
 from imsvd_plugins.explain.images import Images
 from imsvd_plugins.explain.report import Report, Variables
 from imsvd_plugins.explain.representation import FeatureStatistics, describe_representation
 from imsvd_plugins.explain.variables import VariableStatistics, describe_variables
-from imsvd_plugins.explain.views import load_views
 
 _SIGNIFICANT = 0.05
 
@@ -53,8 +56,8 @@ def explain(
 
     Raises:
         TypeError: If a number is no integer.
-        ValueError: If a number is out of range, fewer than two images can be read, or what the network gives is not
-            finite.
+        ValueError: If a number is out of range, fewer than two images can be read, the images do not fit the network,
+            or what it gives is not finite.
     """
     least = {"attributions": 0, "sample": 2, "shuffles": 1, "batch_size": 1, "num_workers": 0, "seed": 0}
     given = (attributions, sample, shuffles, batch_size, num_workers, seed)
@@ -68,17 +71,17 @@ def explain(
 
     positions: list[int] = []
     skipped: list[tuple[str, str]] = []
-    loader = load_views(images, encoder, batch_size=batch_size, num_workers=num_workers, seed=seed)
+    views = [encoder.augment, encoder.augment, encoder.plain]
     with ImageProgress(len(images)) as progress:
-        for batch in loader:
-            skipped += batch.unreadable
-            if batch.positions:
-                positions += batch.positions
+        for batch in batches(images, views, batch_size, num_workers, seed):
+            skipped += [(images.names[index], reason) for index, reason in batch.skipped]
+            if batch.indices:
+                positions += batch.indices
                 features, z_a, z_b, z_plain = _pass(encoder, batch.views)
-                of_features.update(features, z_a, z_b, z_plain, torch.from_numpy(rank[batch.positions]))
+                of_features.update(features, z_a, z_b, z_plain, torch.from_numpy(rank[batch.indices]))
                 if of_variables is not None:
                     of_variables.update(z_a, z_b, z_plain)
-            progress(len(batch.positions) + len(batch.unreadable))
+            progress(len(batch.indices) + len(batch.skipped))
     if len(positions) < 2:
         reasons = "".join(f"; {name}: {reason}" for name, reason in skipped[:1])
         raise ValueError(
@@ -145,12 +148,10 @@ def choose_attributions(variables: Variables, count: int) -> list[tuple[int, int
     return [(variables.examples[variable][bin].surest[0], variable, bin) for _, variable, bin in turns[:count]]
 
 
-@torch.no_grad()
-def _pass(encoder: Encoder, views: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def _pass(encoder: Encoder, views: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
     """Features of the plain view, and projections of all three, float32 or float64; features without a projector."""
-    device = next(encoder.parameters()).device
-    # One view at a time takes less memory.
-    found = [encoder(view.to(device)) for view in views]
+    # One view at a time takes less memory, and the random views may have another size than the plain one.
+    found = [forward(encoder, view) for view in views]
     features = found[2][0]
     results = [features, *(of_view if z is None else z for of_view, z in found)]
     if not all(result.isfinite().all() for result in results):

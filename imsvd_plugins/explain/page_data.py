@@ -13,7 +13,10 @@ from imsvd_plugins.explain.report import Attribution, Report, Representation, Va
 _BLOCK_CELLS = 40
 _RELATED = 3
 _PAIRS = 100
+_CLASSES = 4
 _HEAT_SIDE = 56
+# A network's strides leave a chequerboard in gradients. Cells of 2 x 2 pixels sum it up; smaller images have too few.
+_LEAST_POOLED_SIDE = 32
 
 
 def page_data(report: Report, shown: NDArray[np.int64], uniform: NDArray[np.bool_]) -> dict[str, Any]:
@@ -41,16 +44,15 @@ def page_data(report: Report, shown: NDArray[np.int64], uniform: NDArray[np.bool
             "labels": None if report.labels is None else _packed(report.labels[shown], np.int32),
             "uniform": _packed(uniform, np.uint8),
         },
-        "variables": None if report.variables is None else _variables(report.variables, shown),
+        "variables": None if report.variables is None else _variables(report.variables, report.labels, shown),
         "representation": _representation(report.representation, report.labels),
         "attributions": [_attribution(each) for each in report.attributions],
     }
 
 
-def _variables(variables: Variables, shown: NDArray[np.int64]) -> dict[str, Any]:
+def _variables(variables: Variables, labels: NDArray[np.int64] | None, shown: NDArray[np.int64]) -> dict[str, Any]:
     num_variables, num_bins = variables.marginals.shape
     related = related_variables(variables.mutual_information)
-    has_labels = variables.label_information is not None
     return {
         "count": num_variables,
         "bins": num_bins,
@@ -65,22 +67,45 @@ def _variables(variables: Variables, shown: NDArray[np.int64]) -> dict[str, Any]
         "redundantPairs": [[int(m), int(n), _number(value)] for m, n, value in variables.redundant_pairs[:_PAIRS]],
         "agreement": _packed(variables.agreement, np.float32),
         "agreementByChance": _packed(variables.agreement_by_chance, np.float32),
+        "binAgreement": _packed(variables.bin_agreement, np.float32),
+        "binAgreementByChance": _packed(variables.bin_agreement_by_chance, np.float32),
         "counts": _packed(_counts(variables.bins, num_bins), np.uint32),
         "imageBins": _packed(variables.bins[shown], np.uint8 if num_bins <= 256 else np.uint16),
         "certainty": _packed(np.rint(variables.certainty[shown].astype(np.float32) * 255), np.uint8),
         "viewsInBin": _packed(variables.views_in_bin[shown], np.uint8),
         "quantile": _packed(certainty_quantiles(variables)[shown], np.uint8),
-        "labels": {
-            "information": _packed(variables.label_information, np.float32),
-            "byChance": _packed(variables.label_information_by_chance, np.float32),
-            "pValue": _packed(variables.label_p_value, np.float32),
-            "purity": _packed(variables.purity, np.float32),
-            "majority": _packed(variables.majority, np.int16),
-            "purityPValue": _packed(variables.purity_p_value, np.float32),
-        }
-        if has_labels
-        else None,
+        "labels": None if labels is None else _labels(variables, labels, num_bins),
     }
+
+
+def _labels(variables: Variables, labels: NDArray[np.int64], num_bins: int) -> dict[str, Any]:
+    frequent, counts = frequent_classes(variables.bins, labels, num_bins)
+    return {
+        "information": _packed(variables.label_information, np.float32),
+        "byChance": _packed(variables.label_information_by_chance, np.float32),
+        "pValue": _packed(variables.label_p_value, np.float32),
+        "purity": _packed(variables.purity, np.float32),
+        "majority": _packed(variables.majority, np.int16),
+        "purityPValue": _packed(variables.purity_p_value, np.float32),
+        "frequent": _packed(frequent, np.int16),
+        "frequentCounts": _packed(counts, np.uint32),
+    }
+
+
+def frequent_classes(
+    bins: NDArray[Any], labels: NDArray[np.int64], num_bins: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The few most frequent classes of each bin and how many of its images they are, both ``(M, K, c)``."""
+    known = labels >= 0
+    num_classes = int(labels.max()) + 1
+    tables = np.stack(
+        [
+            np.bincount(column * np.int64(num_classes) + labels[known], minlength=num_bins * num_classes)
+            for column in bins[known].T
+        ]
+    ).reshape(bins.shape[1], num_bins, num_classes)
+    frequent = np.argsort(-tables, axis=2, kind="stable")[:, :, :_CLASSES]
+    return frequent, np.take_along_axis(tables, frequent, axis=2)
 
 
 def related_variables(mutual_information: NDArray[Any]) -> NDArray[np.int64]:
@@ -141,7 +166,7 @@ def _representation(representation: Representation, labels: NDArray[np.int64] | 
 
 def _attribution(attribution: Attribution) -> dict[str, Any]:
     heat = np.nan_to_num(attribution.heat.astype(np.float32))
-    step = max(1, -(-max(heat.shape) // _HEAT_SIDE))
+    step = max(2 if min(heat.shape) >= _LEAST_POOLED_SIDE else 1, -(-max(heat.shape) // _HEAT_SIDE))
     rows, columns = (np.arange(0, length, step) for length in heat.shape)
     pooled = np.add.reduceat(np.add.reduceat(heat, rows, axis=0), columns, axis=1)
     strongest = float(np.abs(pooled).max()) or 1.0

@@ -44,6 +44,9 @@ class Variables:
         views_in_bin: ``(N, M)`` number of the two augmented views that fall into that bin too.
         agreement: ``(M,)`` share of the images whose two augmented views fall in the same bin.
         agreement_by_chance: ``(M,)`` the same share for views of unrelated images.
+        bin_agreement: ``(M, K)`` of the augmented views that fall into a bin, the share whose other view falls into it
+            too; NaN for a bin without views.
+        bin_agreement_by_chance: ``(M, K)`` the same share if the other view were of an unrelated image.
         label_information: ``(M,)`` mutual information of a variable's bin (plain view) and the label over their mean
             entropy, 0 to 1. This and the next five are None without labels.
         label_information_by_chance: ``(M,)`` its mean under shuffled labels.
@@ -66,6 +69,8 @@ class Variables:
     views_in_bin: NDArray[np.uint8]
     agreement: NDArray[np.float64]
     agreement_by_chance: NDArray[np.float64]
+    bin_agreement: NDArray[np.float64]
+    bin_agreement_by_chance: NDArray[np.float64]
     label_information: NDArray[np.float64] | None
     label_information_by_chance: NDArray[np.float64] | None
     label_p_value: NDArray[np.float64] | None

@@ -1,17 +1,15 @@
 """A report as a folder: the page, the figures and the numbers."""
 
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from imsvd_plugins.explain.figures import write_figures
 from imsvd_plugins.explain.images import Images
 from imsvd_plugins.explain.page import write_page
 from imsvd_plugins.explain.report import Report
+from imsvd_plugins.explain.whole_folder import check_folder, whole_folder
 
-PAGE, NUMBERS = "index.html", "report.json"
+PAGE = "index.html"
 
 
 def write_report(report: Report, images: Images, out: str | os.PathLike[str], max_thumbnails: int = 3000) -> Path:
@@ -34,37 +32,8 @@ def write_report(report: Report, images: Images, out: str | os.PathLike[str], ma
     """
     out = Path(out)
     check_folder(out)
-    with _whole_folder(out) as folder:
+    with whole_folder(out) as folder:
         report.save(folder)
         write_figures(report, folder)
         write_page(report, images, folder / PAGE, max_thumbnails=max_thumbnails)
     return out / PAGE
-
-
-def check_folder(out: Path) -> None:
-    """Raise a ValueError if something other than a report would be lost."""
-    if not out.parent.is_dir():
-        raise ValueError(f"out must be in an existing folder, got {str(out)!r}.")
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"out must be a folder, and {str(out)!r} is a file.")
-    if out.exists() and any(out.iterdir()) and not is_report(out):
-        raise ValueError(f"out must be a new folder or an earlier report's, and {str(out)!r} holds other files.")
-
-
-def is_report(folder: Path) -> bool:
-    """Whether the folder holds a report."""
-    return (folder / NUMBERS).is_file()
-
-
-@contextmanager
-def _whole_folder(out: Path) -> Iterator[Path]:
-    """A folder to write to, beside ``out``, which takes its place if all went well and is removed if not."""
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    part.mkdir()
-    try:
-        yield part
-        if out.exists():
-            shutil.rmtree(out)
-        part.replace(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

@@ -60,10 +60,10 @@ class VariableStatistics:
             num_variables, dim = p_a.shape[1], z_a.shape[1]
             self._joint = p_a.new_zeros(dim, dim, dtype=torch.float64)
             self._frequencies = p_a.new_zeros(2, num_variables, self.num_bins, dtype=torch.int64)
-            self._agreeing = p_a.new_zeros(num_variables, dtype=torch.int64)
+            self._agreeing = p_a.new_zeros(num_variables, self.num_bins, dtype=torch.int64)
         self.num_images += len(z_a)
         bins_a, bins_b = p_a.argmax(dim=2), p_b.argmax(dim=2)
-        self._agreeing += (bins_a == bins_b).sum(dim=0)
+        self._agreeing.scatter_add_(1, bins_a.T, (bins_a == bins_b).T.long())
         for counts, bins in zip(self._frequencies, (bins_a, bins_b), strict=True):
             counts.scatter_add_(1, bins.T, torch.ones_like(bins.T))
         certainty, bins = self._probabilities(z_plain).max(dim=2)
@@ -134,7 +134,13 @@ class VariableStatistics:
     def agreement(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Shares ``(M,)`` of the images whose two views fall in the same bin: found, and of unrelated images."""
         by_chance = (self._frequencies.double() / self.num_images).prod(dim=0).sum(dim=1)
-        return _array(self._agreeing.double() / self.num_images), _array(by_chance)
+        return _array(self._agreeing.double().sum(dim=1) / self.num_images), _array(by_chance)
+
+    def bin_agreement(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Of the views in a bin the share ``(M, K)`` whose other view is in it too: found, and of unrelated images."""
+        views = self._frequencies.double()
+        by_chance = 2 * (views / self.num_images).prod(dim=0) * self.num_images / views.sum(dim=0)
+        return _array(2 * self._agreeing.double() / views.sum(dim=0)), _array(by_chance)
 
     def bins(self) -> Bins:
         """Most probable bin ``(N, M)`` of each image's plain view."""
@@ -173,6 +179,7 @@ def describe_variables(
     num_bins, bins, certainty = statistics.num_bins, statistics.bins(), statistics.certainty()
     marginals, shared = statistics.marginals(), statistics.mutual_information()
     agreement, by_chance = statistics.agreement()
+    bin_agreement, bin_agreement_by_chance = statistics.bin_agreement()
     if labels is None:
         association: dict[str, Any] = dict.fromkeys(LabelAssociation._fields)
     else:
@@ -191,6 +198,8 @@ def describe_variables(
         views_in_bin=statistics.views_in_bin(),
         agreement=agreement,
         agreement_by_chance=by_chance,
+        bin_agreement=bin_agreement,
+        bin_agreement_by_chance=bin_agreement_by_chance,
         examples=choose_examples(bins, certainty, num_bins, priority),
         **association,
     )

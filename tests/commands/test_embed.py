@@ -100,7 +100,7 @@ class TestFiles:
     def test_npz(self, module, photos, tmp_path, embed):
         printed = embed(photos, tmp_path / "out.npz", "--batch-size", 2)
         assert "5 images, 128 features, 6 variables of 4 bins (IMSVD)" in printed
-        assert "Left out 1 files that are no images (.csv)." in printed
+        assert "Left out 1 file without an image's suffix (.csv)." in printed
         features, bins, probabilities = expected(module, photos, NAMES)
         with np.load(tmp_path / "out.npz") as file:
             assert file["path"].tolist() == [str(photos / name) for name in NAMES]

@@ -70,6 +70,7 @@ def _variables(features, labels, M, K, generator, joint_of):
     joint = np.zeros((M * K, M * K))
     marginals = np.zeros((M, K))
     agreement = np.zeros(M)
+    views_of_bin, agreeing_views = np.zeros((M, K)), np.zeros((M, K))
     for start in range(0, N, 500):
         part = slice(start, min(start + 500, N))
         count = part.stop - part.start
@@ -86,6 +87,9 @@ def _variables(features, labels, M, K, generator, joint_of):
         views_in_bin[part] = sum((view.argmax(-1) == bins[part]).astype(np.uint8) for view in (first, second))
         marginals += (first + second).sum(0) / 2
         agreement += (first.argmax(-1) == second.argmax(-1)).sum(0)
+        hard = [view.argmax(-1)[:, :, None] == np.arange(K) for view in (first, second)]
+        views_of_bin += sum(hard).sum(0)
+        agreeing_views += 2 * (hard[0] & hard[1]).sum(0)
         if start < joint_of:
             joint += first.reshape(count, -1).T @ second.reshape(count, -1)
     marginals /= N
@@ -107,6 +111,8 @@ def _variables(features, labels, M, K, generator, joint_of):
         views_in_bin=views_in_bin,
         agreement=agreement / N,
         agreement_by_chance=(marginals**2).sum(1),
+        bin_agreement=np.where(views_of_bin > 0, agreeing_views / np.maximum(views_of_bin, 1), np.nan),
+        bin_agreement_by_chance=np.where(views_of_bin > 0, views_of_bin / (2 * N), np.nan),
         label_information=telling[0],
         label_information_by_chance=telling[1],
         label_p_value=telling[2],

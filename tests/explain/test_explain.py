@@ -260,6 +260,33 @@ def test_names_of_classes_are_shown_as_they_are(report, tmp_path, name):
     assert len(figure.axes[-2].get_legend().get_texts()) == 2
 
 
+class OfSeveralSizes(Marked):
+    def _read(self, index):
+        return super()._read(index).resize((SIZE + index % 2, SIZE))
+
+
+def test_random_views_may_have_another_size_than_the_plain_one(trained):
+    other = encoder_of(trained.backbone, trained.projector)
+    other.augment = lambda image: plain(image.resize((SIZE // 2, SIZE // 2)))
+    found = explain(other, Marked(12), attributions=0, shuffles=1)
+    assert len(found.names) == 12
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_images_that_make_no_batch_are_named(trained, workers):
+    other = encoder_of(trained.backbone, trained.projector)
+    other.augment = plain
+    with pytest.raises(ValueError, match=r"'image 1' gives .*, and an image before it .* Give --size"):
+        explain(other, OfSeveralSizes(12), num_workers=workers)
+
+
+def test_images_that_the_network_does_not_take_are_said(trained):
+    flat = encoder_of(trained.backbone, nn.Sequential(nn.Flatten(), nn.Linear(64 * 16, M * K)))
+    flat.plain = flat.augment = lambda image: plain(image.resize((8, 8)))
+    with pytest.raises(ValueError, match=r"the network does not take images of \(3, 8, 8\): .* Give another --size"):
+        explain(flat, Marked(12))
+
+
 def test_an_unreadable_image_is_recognised_by_its_class():
     with pytest.raises(UnreadableImageError):
         Marked(3, unreadable=[1])[1]

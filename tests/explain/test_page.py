@@ -16,7 +16,7 @@ from PIL import Image
 pytest.importorskip("jinja2")
 
 from imsvd_plugins.explain import page
-from imsvd_plugins.explain.page_data import certainty_quantiles, page_data, related_variables
+from imsvd_plugins.explain.page_data import certainty_quantiles, frequent_classes, page_data, related_variables
 from imsvd_plugins.explain.pooling import pooled_joint
 from imsvd_plugins.explain.shown_images import choose_images
 from imsvd_plugins.explain.sprites import make_sprites
@@ -112,6 +112,15 @@ def test_quantiles_rank_the_images_of_a_bin(report):
         np.testing.assert_allclose(quantiles[order, m], expected, atol=0.5 + 1e-9)
 
 
+def test_the_frequent_classes_of_a_bin_are_counted_without_the_unlabelled():
+    bins = np.array([[0, 1], [0, 1], [0, 0], [1, 0], [0, 1]], dtype=np.uint8)
+    labels = np.array([2, 2, 0, 1, -1])
+    frequent, counts = frequent_classes(bins, labels, num_bins=3)
+    assert counts.tolist() == [[[2, 1, 0], [1, 0, 0], [0, 0, 0]], [[1, 1, 0], [2, 0, 0], [0, 0, 0]]]
+    assert frequent[0, 0, :2].tolist() == [2, 0]
+    assert frequent[1, 1, 0] == 2
+
+
 def test_related_variables_are_those_that_share_most(report):
     related = related_variables(report.variables.mutual_information)
     assert related[:, 0].tolist() == list(range(NUM_VARIABLES))
@@ -130,6 +139,19 @@ def test_the_page_holds_the_reports_numbers(report, images, tmp_path):
     np.testing.assert_array_equal(decoded(variables["imageBins"]), report.variables.bins[shown])
     counts = [np.bincount(column, minlength=NUM_BINS) for column in report.variables.bins.T]
     np.testing.assert_array_equal(decoded(variables["counts"]), counts)
+
+
+@pytest.mark.parametrize(("side", "cells"), [(16, 16), (32, 16), (33, 17), (224, 56)])
+def test_a_heat_map_is_summed_over_cells(report, side, cells):
+    generator = np.random.default_rng(0)
+    heat = generator.normal(size=(side, side)).astype(np.float32)
+    attribution = dataclasses.replace(report.attributions[0], heat=heat)
+    data = page_data(dataclasses.replace(report, attributions=[attribution]), np.arange(3), np.ones(3, dtype=bool))
+    packed = decoded(data["attributions"][0]["heat"])
+    assert packed.shape == (cells, cells)
+    step = -(-side // cells)
+    sums = np.add.reduceat(np.add.reduceat(heat, np.arange(0, side, step), 0), np.arange(0, side, step), 1)
+    np.testing.assert_allclose(packed, 127 * sums / np.abs(sums).max(), atol=0.51)
 
 
 def test_skipped_images_do_not_shift_the_pictures(report, pixels, tmp_path):

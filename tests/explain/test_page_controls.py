@@ -39,8 +39,10 @@ def test_search_finds_variables_bins_images_and_classes(browser, page):
     assert found["variable 5"] == ["#variable=5"]
     assert found["5 3"] == ["#variable=5&bin=3"]
     assert found["39.png"][:2] == ["#image=39", "#image=139"]
-    assert all(re.fullmatch(r"#variable=\d+&bin=\d+", each) for each in found["dog"])
-    assert found["dog"]
+    *bins, of_class = found["dog"]
+    assert all(re.fullmatch(r"#variable=\d+&bin=\d+", each) for each in bins)
+    assert bins
+    assert of_class == "#images&class=2"
     assert "#image=0" in found["<script>"]
     assert found["no such thing"] == []
     assert complaints(browser) == []
@@ -97,6 +99,9 @@ def test_variables_and_images_are_filtered(browser, page, report):
     assert set(rows(browser)) == set(np.flatnonzero(variables.label_p_value < 0.05))
     go(browser, f"images={quote('39.png')}")
     assert texts(browser, "[role=status]")[0].startswith("4 of 400 images")
+    go(browser, "images&class=2")
+    count = int((report[0].labels == 2).sum())
+    assert texts(browser, "[role=status]")[0].startswith(f"{count} of 400 images")
 
 
 def test_arrow_keys_lead_from_one_to_the_next(browser, page):

@@ -71,11 +71,47 @@ def test_numbers_are_the_reports(browser, page, report):
     values = dict(zip(texts(browser, ".number h3"), texts(browser, ".number .value"), strict=True))
     assert values["Entropy"] == f"{variables.entropies[0]:.3f}"
     assert values["Bins used"] == f"{variables.bins_used[0]} of {NUM_BINS}"
-    assert values["Agreement"] == f"{100 * variables.agreement[0]:.0f} %"
+    assert values["Agreement"] == f"{100 * variables.agreement[0]:.0f}\u00a0%"
     assert values["Label information"] == f"{variables.label_information[0]:.3f}"
     go(browser, "variable=0&bin=3")
     count = int((variables.bins[:, 0] == 3).sum())
-    assert f"{count} images of 400" in texts(browser, "section.bin > p")[1]
+    (summary,) = [text for text in texts(browser, "section.bin > p") if f"{count} images of 400" in text]
+    found, by_chance = variables.bin_agreement[0, 3], variables.bin_agreement_by_chance[0, 3]
+    assert f"{100 * found:.0f}\u00a0% of the cases; by chance it would in {100 * by_chance:.0f}\u00a0%" in summary
+
+
+def test_a_bin_shows_its_most_frequent_classes(browser, page, report):
+    whole, _ = report
+    members = whole.labels[whole.variables.bins[:, 5] == 3]
+    shares = np.bincount(members, minlength=3) / len(members)
+    load(browser, page, "variable=5&bin=3")
+    expected = [f"{100 * share:.0f}\u00a0%" for share in sorted(shares, reverse=True)]
+    assert [text.rpartition(": ")[2] for text in texts(browser, ".composition li")] == expected
+
+
+def test_bins_are_sorted_by_the_agreement_of_two_views(browser, page, report):
+    agreement = report[0].variables.bin_agreement[5]
+    load(browser, page, "variable=5")
+    browser.execute_script(
+        "const choice = document.querySelector('.order select'); choice.value = 'agreement';"
+        "choice.dispatchEvent(new Event('change'))"
+    )
+    order = [
+        int(link.rpartition("bin=")[2])
+        for link in browser.execute_script(
+            "return Array.from(document.querySelectorAll('.bins .bin-name'), (each) => each.hash)"
+        )
+    ]
+    assert (np.diff(agreement[order]) <= 1e-6).all()
+
+
+def test_an_image_without_heat_maps_says_where_they_are(browser, page, report):
+    without = NUM_IMAGES - 1
+    assert without not in {each.image for each in report[0].attributions}
+    for image, expected in ((0, False), (without, True)):
+        load(browser, page, f"image={image}")
+        said = any("no heat maps for this image" in text for text in texts(browser, "section p"))
+        assert said is expected
 
 
 def sample(browser, kind):
@@ -120,7 +156,7 @@ def test_other_methods_show_their_representation(browser, tmp_path, report):
     assert texts(browser, "nav a") == ["Overview", "Images", "Representation"]
     go(browser, "representation")
     values = dict(zip(texts(browser, ".number h3"), texts(browser, ".number .value"), strict=True))
-    assert values["Random-feature error"] == "4 %"
+    assert values["Random-feature error"] == "4\u00a0%"
 
 
 def test_images_without_labels_show_no_label_figures(browser, tmp_path, report):

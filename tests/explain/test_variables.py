@@ -14,6 +14,7 @@ from imsvd_plugins.explain.variables import (
 )
 
 N, M, K = 60, 5, 4
+OF_BINS = ("bin_agreement", "bin_agreement_by_chance")
 
 
 def projections(num=N, dtype=torch.float64, seed=0):
@@ -52,7 +53,11 @@ def brute_force(z_a, z_b, z_plain, temperature=0.7):
                 for j in range(K)
             )
             information[m, n] = shared / mean
+    hard_a, hard_b = p_a.argmax(axis=2), p_b.argmax(axis=2)
     return {
+        "bin_agreement": of_bins(hard_a, hard_b),
+        # Of every view with every other one.
+        "bin_agreement_by_chance": of_bins(hard_a.repeat(len(p), axis=0), np.tile(hard_b, (len(p), 1))),
         "joint": joint,
         "marginals": marginals,
         "entropies": scipy.stats.entropy(marginals, axis=1) / np.log(K),
@@ -68,6 +73,17 @@ def brute_force(z_a, z_b, z_plain, temperature=0.7):
     }
 
 
+def of_bins(first, second):
+    """Of the views ``(n, M)`` in each bin the share whose partner is in it too ``(M, K)``."""
+    found = np.full((M, K), np.nan)
+    for m in range(M):
+        for k in range(K):
+            views = [*first[:, m], *second[:, m]].count(k)
+            agreeing = sum(a == b == k for a, b in zip(first[:, m], second[:, m], strict=True))
+            found[m, k] = 2 * agreeing / views if views else np.nan
+    return found
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-8), (torch.float32, 2e-7)])
 def test_statistics_are_those_of_the_definitions(dtype, tolerance):
     views = projections(dtype=dtype)
@@ -76,7 +92,7 @@ def test_statistics_are_those_of_the_definitions(dtype, tolerance):
     np.testing.assert_allclose(found.entropies, expected["entropies"], atol=tolerance)
     np.testing.assert_allclose(found.mutual_information, expected["mutual_information"], atol=tolerance)
     np.testing.assert_allclose(found.joint, expected["joint"], atol=1e-7)
-    for name in ("bins", "bins_used", "views_in_bin", "agreement", "agreement_by_chance"):
+    for name in ("bins", "bins_used", "views_in_bin", "agreement", "agreement_by_chance", *OF_BINS):
         np.testing.assert_allclose(getattr(found, name), expected[name], atol=1e-12, err_msg=name)
     assert found.bins.dtype == np.uint8
     assert found.certainty.dtype == np.float16
@@ -86,7 +102,16 @@ def test_statistics_are_those_of_the_definitions(dtype, tolerance):
 def test_batches_make_no_difference(batches):
     views = projections(num=2600)  # more than are collected before they are added up
     found, dense = accumulated(*views, batches), accumulated(*views, 2600)
-    for name in ("marginals", "entropies", "mutual_information", "agreement", "bins", "certainty", "views_in_bin"):
+    for name in (
+        "marginals",
+        "entropies",
+        "mutual_information",
+        "agreement",
+        *OF_BINS,
+        "bins",
+        "certainty",
+        "views_in_bin",
+    ):
         np.testing.assert_allclose(getattr(found, name), getattr(dense, name), atol=1e-12, err_msg=name)
     np.testing.assert_allclose(found.joint, dense.joint, rtol=1e-6)
     assert found.examples == dense.examples

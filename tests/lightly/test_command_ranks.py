@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 # A normalisation without batch statistics and views without chance: what each rank computes is then a part of what one
 # process computes. The kernel's scale climbs by each rank's own pairs of rows, and so is held.
@@ -119,7 +121,7 @@ data:
 def test_two_ranks_train_as_one_process_with_the_doubled_batch(method, tmp_path):
     (tmp_path / "parts.py").write_text(PARTS)
     (tmp_path / "run.yaml").write_text(RUN.format(model=MODELS[method], callbacks=CALLBACKS[method]))
-    states, figures = {}, {}
+    states, figures, overviews = {}, {}, []
     for devices in (1, 2):
         root = tmp_path / f"{devices}_devices"
         settings = {
@@ -150,8 +152,9 @@ def test_two_ranks_train_as_one_process_with_the_doubled_batch(method, tmp_path)
         checkpoint = torch.load(root / "checkpoints" / "last.ckpt", weights_only=True)
         assert checkpoint["global_step"] == 10
         states[devices] = checkpoint["state_dict"]
-        drawn = list((root / "version_0" / "joint_distribution").glob("*.png"))
-        assert len(drawn) == (method == "imsvd")
+        drawn = [list((root / "version_0" / name).glob("*.png")) for name in ("joint_distribution", "overview")]
+        assert [len(files) for files in drawn] == [method == "imsvd"] * 2
+        overviews += [np.asarray(Image.open(file), dtype=float) for file in drawn[1]]
         with (root / "version_0" / "metrics.csv").open() as file:
             rows = list(csv.DictReader(file))
         figures[devices] = {
@@ -167,3 +170,6 @@ def test_two_ranks_train_as_one_process_with_the_doubled_batch(method, tmp_path)
     votes = [figures[devices].pop("val_knn_top1") for devices in (1, 2)]
     assert votes[1] == pytest.approx(votes[0], abs=1.01 / 160)
     assert figures[2] == pytest.approx(figures[1], rel=1e-4, abs=1e-6)
+    if overviews:
+        # Of all ranks' images: a rank's own half would make another figure.
+        assert np.abs(overviews[0] - overviews[1]).mean() < 1

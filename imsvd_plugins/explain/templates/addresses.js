@@ -24,7 +24,7 @@ function viewOf({ text, parts, number }) {
   if (parts.has("variable")) return variablePage(number("variable"), number("bin"));
   if (parts.has("variables")) return variableTable();
   if (parts.has("image")) return imagePage(number("image"));
-  if (parts.has("images")) return imagesPage(decodedName(parts.get("images") || ""));
+  if (parts.has("images")) return imagesPage(decodedName(parts.get("images") || ""), number("class"));
   if (parts.has("representation")) return representationPage();
   if (parts.has("overview")) return overview();
   return missing(`This report has nothing at #${readable(text)}.`);

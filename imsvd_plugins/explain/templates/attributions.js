@@ -4,8 +4,9 @@ const FIRST_HEATS = 12;
 
 function attributionSection(which, isWanted, first = null) {
   const known = data.attributions.filter(isWanted);
-  if (!known.length) return null;
-  const explanation = "Red: what speaks for the bin. Blue: what speaks against it (Grad-CAM shows only what speaks for it). Heat on the object is good; heat on the background or a corner tells of a shortcut.";
+  if (!known.length && (first === null || !data.attributions.length)) return null;
+  if (!known.length) return section("Where the evidence lies", null, el("p", { class: "explanation" }, "The report has computed no heat maps for this image. ", el("a", { href: "#images" }, "It has for these.")));
+  const explanation = "Red: what speaks for the bin. Blue: what speaks against it (Grad-CAM shows only what speaks for it, on the coarse grid of the network's last layer). Heat on the object is good; heat on the background or a corner tells of a shortcut.";
   const blocks = (shown, before) => el("div", { class: "blocks" }, before && before(), shown.map((each) => attributionFigure(each, first === null)));
   return section("Where the evidence lies", which ? `${which} ${explanation}` : explanation, blocks(known.slice(0, FIRST_HEATS), first),
     known.length > FIRST_HEATS && details(`${known.length - FIRST_HEATS} more`, blocks(known.slice(FIRST_HEATS), null)));

@@ -60,10 +60,24 @@ const sharedWithItself = (m) => shared(m, m);
 // From 0, independent, to 1, the same.
 const sharedPart = (m, other) => Math.min(1, shared(m, other) / Math.max(1e-9, Math.sqrt(sharedWithItself(m) * sharedWithItself(other))));
 
+// What unrelated variables seem to share because the images are few, where every image is surely in one bin; less elsewhere.
+const sharedByChance = variables ? Math.min(1, (K - 1) ** 2 / (2 * data.numImages) / Math.log(K)) : 0;
+const chanceOfSharing = sharedByChance < 0.01 ? "" : ` By chance alone, ${data.numImages.toLocaleString("en")} images give up to about ${sharedByChance.toFixed(2)}.`;
+
 // Agreement from 0, no more than by chance, to 1, always.
 function agreementAboveChance(m) {
   const chance = perVariable(variables.agreementByChance, m);
   return chance < 0.99 ? Math.max(0, (perVariable(variables.agreement, m) - chance) / (1 - chance)) : 0;
+}
+
+// The most frequent classes of a bin and their shares of its labelled images, the most frequent first.
+function classesOf(m, k) {
+  const per = variables.labels.frequent.shape[2];
+  const labels = array(variables.labels.frequent);
+  const counts = array(variables.labels.frequentCounts);
+  // The purity is the share of the first one.
+  const size = counts[(m * K + k) * per] / perBin(variables.labels.purity, m, k);
+  return range(per).map((at) => (m * K + k) * per + at).filter((at) => counts[at] > 0).map((at) => [labels[at], counts[at] / size]);
 }
 
 function tellsLabel(m) {

@@ -34,7 +34,8 @@ function round(value, digits = 2) {
 
 function percent(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
-  return value > 0 && value < 0.01 ? "<1 %" : value < 1 && value > 0.99 ? ">99 %" : `${Math.round(100 * value)} %`;
+  const text = value > 0 && value < 0.01 ? "<1" : value < 1 && value > 0.99 ? ">99" : Math.round(100 * value);
+  return `${text}\u00a0%`; // with a space that does not break
 }
 
 function probability(p) {
@@ -58,8 +59,8 @@ function figureOf(name, value, explanation, position = null, ends = ["collapse",
   return el("div", { class: "number" }, el("h3", {}, name), el("p", { class: "value" }, value), meter, el("p", { class: "explanation" }, explanation));
 }
 
-// Ten colours that stay apart for the colour-blind too; more classes share them in hues.
-const COLOURS = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee8866", "#777777", "#44bb99", "#bb88dd"];
+// Ten colours that stay apart for the colour-blind too; more classes share them in hues. None is grey, which means no class.
+const COLOURS = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee8866", "#994f00", "#44bb99", "#bb88dd"];
 
 function classColour(label) {
   if (label === null || label < 0) return "#999999";

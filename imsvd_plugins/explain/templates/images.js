@@ -2,13 +2,13 @@
 
 const GALLERY_STEP = 240;
 
-function imagesPage(query) {
+function imagesPage(query, label = null) {
   let limit = GALLERY_STEP;
   const gallery = el("div", {});
   const found = el("p", { role: "status", class: "explanation" });
   const name = el("input", { type: "search", value: query || "", placeholder: "part of a name", id: "image-filter", oninput: () => { limit = GALLERY_STEP; fill(); } });
   const present = images.labels ? [...new Set(images.labels)].sort((a, b) => a - b).filter((label) => label >= 0) : [];
-  const chosen = el("select", { onchange: () => { limit = GALLERY_STEP; fill(); } }, el("option", { value: "" }, "all classes"), present.map((label) => el("option", { value: label }, readable(classOf(label)))));
+  const chosen = el("select", { onchange: () => { limit = GALLERY_STEP; fill(); } }, el("option", { value: "" }, "all classes"), present.map((each) => el("option", { value: each, selected: each === label }, readable(classOf(each)))));
   function fill() {
     const places = placesNamed(name.value).filter((place) => chosen.value === "" || images.labels[place] === Number(chosen.value));
     found.textContent = `${places.length.toLocaleString("en")} of ${counted(images.count, "image")}${images.all ? "" : ` on this page; the data set has ${data.numImages.toLocaleString("en")}, and report.npz holds the numbers of all`}`;

@@ -1,7 +1,7 @@
 // The first view: what was learned, in five minutes.
 
 function overview() {
-  if (!variables) return [el("h1", { tabindex: -1 }, `What ${data.method} learned`), collapseWarning(), ...representationFigures()];
+  if (!variables) return [el("h1", { tabindex: -1 }, `What ${data.method} learned`), el("p", { class: "lead" }, `${data.method} gives each image a vector of features, without having seen a label. Below: do the features use their dimensions, which images are alike to them, and do classes come apart? `, el("a", { href: "#images" }, "All images")), collapseWarning(), ...representationFigures()];
   return [
     el("h1", { tabindex: -1 }, `What ${data.method} learned`),
     el("p", { class: "lead" },
@@ -43,7 +43,7 @@ function inShort() {
     figureOf("Entropy", round(mean(entropies)), "How evenly a variable uses its bins, mean over the variables. 1: all bins equally often. 0: always the same bin.", mean(entropies)),
     figureOf("Bins used", `${round(mean(used), 1)} of ${K}`, "Bins that at least one image falls into, mean over the variables.", (mean(used) - 1) / (K - 1)),
     figureOf("Agreement", percent(mean(agreement)), `How often two random views of one image fall into the same bin; two different images do in ${percent(mean(array(variables.agreementByChance)))}. High: the variable keeps to the image, not to the crop.`, mean(range(M).map(agreementAboveChance)), ["chance", "always"]),
-    figureOf("Shared information", off.length ? round(mean(off)) : "–", `Normalised mutual information of two variables, mean over the pairs. 0: each says something of its own. ${round(own)}: all say the same; that much a variable shares with its own second view.`, off.length ? 1 - mean(off) / own : null, ["all the same", "independent"]),
+    figureOf("Shared information", off.length ? round(mean(off)) : "–", `Normalised mutual information of two variables, mean over the pairs. 0: each says something of its own. ${round(own)}: all say the same; that much a variable shares with its own second view.${chanceOfSharing}`, off.length ? 1 - mean(off) / own : null, ["all the same", "independent"]),
     figureOf("Effective rank (RankMe)", round(rankme, 1), `How many directions the backbone's features really use, of at most ${most}. 1: collapse. Drawn on a logarithmic scale.`, rankme && most > 1 ? Math.log(rankme) / Math.log(most) : null, ["collapse", "all equally"]),
   ];
   if (labelled) {

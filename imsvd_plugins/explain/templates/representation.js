@@ -71,7 +71,7 @@ function mapSection() {
     return { x: coordinates[2 * at], y: coordinates[2 * at + 1], index, colour: labels ? classColour(label) : COLOURS[0], label: parts.filter(Boolean).join(", ") };
   });
   const present = labels ? [...new Set(labels)].filter((label) => label >= 0).sort((a, b) => a - b) : [];
-  return section("Map of the images", `${counted(points.length, "image")}, near to each other where their features are alike; two dimensions of many, so far apart does not always mean unlike. Point at one to see it, click to open it.`,
+  return section("Map of the images", `${counted(points.length, "image")}, by the first two principal components of their features. Images that are alike are near to each other; with two dimensions of many, not all that are near are alike. Point at one to see it, click to open it.`,
     scatter(points, `Map of ${counted(points.length, "image")} in two dimensions${present.length ? `, coloured by ${present.length} classes` : ""}`), classLegend(present));
 }
 

@@ -15,17 +15,22 @@ function found(text) {
   }
   const index = named ? Number(named[1]) : /^\d+$/.test(text) ? Number(text) : NaN;
   if (images.place(index) !== undefined) hits.push([`image=${index}`, `image ${index}: ${readable(images.names[images.place(index)])}`]);
-  if (labelled) hits.push(...classHits(text.toLowerCase()));
+  hits.push(...classHits(text.toLowerCase()));
   const places = placesNamed(text);
   hits.push(...places.slice(0, 8).map((place) => [`image=${images.indices[place]}`, readable(images.names[place])]));
   if (places.length > 8) hits.push([`images=${encodeURIComponent(text)}`, `all ${places.length.toLocaleString("en")} images with this in their name`]);
   return hits;
 }
 
-// The bins in which a class is most frequent, the purest first.
+// The images of a class, and the bins in which it is most frequent, the purest first.
 function classHits(text) {
   const labels = range(data.classes.length).filter((label) => data.classes[label].toLowerCase().includes(text));
-  if (!text || !labels.length || labels.length > 5) return [];
+  if (!text || !images.labels || !labels.length || labels.length > 5) return [];
+  const ofImages = labels.map((label) => [`images&class=${label}`, `the images of class ${readable(data.classes[label])}`]);
+  return [...(labelled ? binHits(labels) : []), ...ofImages];
+}
+
+function binHits(labels) {
   const majority = array(variables.labels.majority);
   const p = array(variables.labels.purityPValue);
   const purity = array(variables.labels.purity);

@@ -36,7 +36,7 @@ function variableNumbers(m) {
     figureOf("Bins used", `${used} of ${K}`, "Bins that at least one image falls into.", K > 1 ? (used - 1) / (K - 1) : null),
     figureOf("Agreement", percent(perVariable(variables.agreement, m)), `How often two random views of one image fall into the same bin; two different images do in ${percent(perVariable(variables.agreementByChance, m))}.`, agreementAboveChance(m), ["chance", "always"]),
   ];
-  if (M > 1) numbers.push(figureOf("Shares most with", el("a", { href: `#variable=${closestTo(m)}` }, `variable ${closestTo(m)}`), `Normalised mutual information ${round(shared(m, closestTo(m)), 3)}. 0: nothing in common. ${round(sharedWithItself(m), 3)}: the same; that much it shares with its own second view.`, sharedWithItself(m) > 0.01 ? 1 - sharedPart(m, closestTo(m)) : null, ["the same", "independent"]));
+  if (M > 1) numbers.push(figureOf("Shares most with", el("a", { href: `#variable=${closestTo(m)}` }, `variable ${closestTo(m)}`), `Normalised mutual information ${round(shared(m, closestTo(m)), 3)}. 0: nothing in common. ${round(sharedWithItself(m), 3)}: the same; that much it shares with its own second view.${chanceOfSharing}`, sharedWithItself(m) > 0.01 ? 1 - sharedPart(m, closestTo(m)) : null, ["the same", "independent"]));
   if (labelled) {
     const information = perVariable(variables.labels.information, m);
     const p = probability(perVariable(variables.labels.pValue, m));
