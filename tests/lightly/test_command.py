@@ -104,6 +104,9 @@ def array_roots(tmp_path_factory):
     return folder
 
 
+# Lightning's word for a training without labels.
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`")
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 @pytest.mark.parametrize("config", ARRAYS, ids=lambda path: path.stem)
 def test_a_shipped_config_of_arrays_fits_with_its_workers_and_embeds(config, array_roots, tmp_path, monkeypatch, capfd):
     """Without labels; and `embed` gives the features of the files."""
