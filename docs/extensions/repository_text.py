@@ -38,6 +38,8 @@ def text_of(file: str, folder: Path) -> str:
         for shown in (target, posixpath.join(target, "README.md")):
             if shown in pages:
                 return f"[{words}]({pages[shown]}{'#' if anchor else ''}{anchor})"
+        if target.startswith("mm_configs/") and target.endswith(".py"):
+            return f"`{posixpath.basename(target)[:-3]}`"  # the name by which the command knows it
         words = words.strip("`")
         named = posixpath.basename(target).startswith(words) or words.rstrip("/") == path.rstrip("/")
         return f"`{target}`" if named else f"{words} (`{target}`)"
@@ -48,7 +50,8 @@ def text_of(file: str, folder: Path) -> str:
 def replace(app: Sphinx, page: str, source: list[str]) -> None:
     """Put the files' texts where the page marks them."""
     for file in _MARK.findall(source[0]):
-        app.env.note_dependency(str(ROOT / file))
+        for read in (ROOT / file, Path(__file__)):
+            app.env.note_dependency(str(read))
     source[0] = _MARK.sub(lambda match: text_of(match[1], Path(app.srcdir)), source[0])
 
 
