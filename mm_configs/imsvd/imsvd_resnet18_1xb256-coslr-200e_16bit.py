@@ -1,5 +1,5 @@
 # IMSVD on a folder of 16-bit greyscale images, such as radiographs, with one GPU: our choice.
-# --cfg-options train_dataloader.dataset.data_root=FOLDER
+# --cfg-options data_root=FOLDER
 _base_ = [
     "../_base_/models/imsvd_resnet18.py",
     "../_base_/datasets/16bit_bs256.py",

@@ -17,6 +17,7 @@ from imsvd_plugins.openmmlab import ArrayFolder, ChannelDataPreprocessor, Channe
 from imsvd_plugins.openmmlab.errors import ConfigTypeError, ConfigValueError
 from imsvd_plugins.openmmlab.shipped_configs import resolve_config
 from imsvd_plugins.openmmlab.training.array_preflight import check_array_folders
+from imsvd_plugins.openmmlab.training.folders import with_folders
 from imsvd_plugins.openmmlab.training.preflight import check_model
 
 RECIPES = {"multispectral": 13, "16bit": 1}
@@ -38,7 +39,7 @@ def load(data, monkeypatch):
     def load(name):
         cfg = Config.fromfile(resolve_config(f"imsvd_resnet18_1xb256-coslr-200e_{name}"))
         init_default_scope(cfg.default_scope)
-        return cfg
+        return with_folders(cfg)
 
     return load
 
@@ -105,7 +106,10 @@ def test_embed_gives_the_features_of_the_files(name, load, tmp_path, capsys):
         ),
         ({"train_dataloader.dataset.channels": "13"}, "channels must be an int, got str"),
         ({"train_dataloader.dataset.layout": "WHC"}, 'layout must be "CHW", "HWC" or None'),
-        ({"train_dataloader.dataset.data_root": "absent"}, "there is no folder 'absent'"),
+        (
+            {"train_dataloader.dataset.data_root": "absent"},
+            "data_root must be a folder of arrays, and 'absent' does not",
+        ),
         ({"train_dataloader.dataset.data_root": "."}, r"must hold arrays .* holds 1 other file\(s\)"),
         ({"train_dataloader.dataset.data_root": "broken"}, r"1 of 2 arrays in 'broken' are wrong: '.*b\.npy': .*NaN"),
     ],
@@ -149,7 +153,7 @@ def test_a_wrong_view_is_refused():
 
 def test_arrays_say_where_they_are(data):
     dataset = ArrayFolder(data_root=str(data / "data" / "16bit"), channels=1)
-    assert len(dataset) == 24
+    assert len(dataset) == len(list((data / "data" / "16bit").rglob("*.*")))
     sample = dataset[0]
     assert (sample["img"].dtype, sample["img"].shape, sample["img_shape"]) == (np.float32, (40, 48, 1), (40, 48))
     assert Path(sample["img_path"]).is_file()

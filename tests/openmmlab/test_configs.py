@@ -20,7 +20,7 @@ from mmpretrain.registry import DATASETS, HOOKS, METRICS, MODELS
 
 import imsvd_plugins
 from imsvd_plugins.openmmlab.shipped_configs import resolve_config, shipped_configs
-from imsvd_plugins.openmmlab.training.image_folders import with_folders
+from imsvd_plugins.openmmlab.training.folders import with_folders
 
 TESTS = Path(__file__).parent.parent
 MIM = Path(imsvd_plugins.__file__).parent / ".mim"

@@ -15,7 +15,7 @@ from PIL import Image
 from imsvd_plugins.data.image_files import read_image
 from imsvd_plugins.openmmlab import ImageFolder, LabelledImageFolder, LoadImage
 from imsvd_plugins.openmmlab.errors import ConfigValueError
-from imsvd_plugins.openmmlab.training.image_folders import with_folders
+from imsvd_plugins.openmmlab.training.folders import with_folders
 
 PHOTOS = runpy.run_path(str(Path(__file__).with_name("photos.py")))
 OPTIONS = {"data_root": "photos", "work_dir": "work"}

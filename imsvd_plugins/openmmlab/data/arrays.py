@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from imsvd_plugins.data.array_check import arrays_of, check_arrays
 from imsvd_plugins.data.array_files import ArrayFormat, read_array
 from imsvd_plugins.data.channel_views import ChannelView as View
 from imsvd_plugins.data.progress import ImageProgress
+from imsvd_plugins.openmmlab.data.image_folder import existing_folder
 from imsvd_plugins.openmmlab.errors import ConfigTypeError, ConfigValueError
 
 
@@ -22,7 +23,8 @@ class ArrayFolder(BaseDataset):
     """The arrays in a folder and its sub-folders, without labels.
 
     Args:
-        data_root: The folder. Its files are ``.npy``, TIFF, or PNG of 8 or 16 bits.
+        data_root: The folder; by default the config's own ``data_root``. Its files are ``.npy``, TIFF, or PNG of 8 or
+            16 bits.
         channels: Number of channels ``C``, the backbone's ``in_channels``.
         layout: Where the channels of ``.npy`` files are, "CHW" or "HWC"; None for the axis that is ``channels`` long.
         pipeline: Transforms; they get ``img`` (float32, ``(H, W, C)``, the files' own values) and ``img_path``.
@@ -33,9 +35,12 @@ class ArrayFolder(BaseDataset):
         ConfigValueError: If a setting is out of range, there is no such folder, or no array in it.
     """
 
+    # The option that names the folder.
+    option: ClassVar[str] = "data_root"
+
     def __init__(
         self,
-        data_root: str = "",
+        data_root: str | None = None,
         channels: int = 1,
         layout: str | None = None,
         pipeline: Sequence[Any] = (),
@@ -48,7 +53,9 @@ class ArrayFolder(BaseDataset):
             raise ConfigTypeError(f"ArrayFolder: {error}") from error
         except ValueError as error:
             raise ConfigValueError(f"ArrayFolder: {error}") from error
-        super().__init__(ann_file="", data_root=data_root, pipeline=pipeline, **kwargs)
+        super().__init__(
+            ann_file="", data_root=existing_folder(data_root, self.option, "arrays"), pipeline=pipeline, **kwargs
+        )
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """All arrays' files."""

@@ -49,7 +49,7 @@ class ImageFolder(CustomDataset):
         self.check_images = check_images
         self.cache_dir = cache_dir
         super().__init__(
-            data_root=_existing(data_root, self.option),
+            data_root=existing_folder(data_root, self.option, "images"),
             pipeline=pipeline,
             with_label=self._labelled,
             extensions=tuple(SUFFIXES),
@@ -103,9 +103,19 @@ class LabelledImageFolder(ImageFolder):
         ]
 
 
-def _existing(folder: Any, option: str) -> str:
+def existing_folder(folder: Any, option: str, what: str) -> str:
+    """A folder that an option names.
+
+    Args:
+        folder: What was given.
+        option: Name of the option, for messages.
+        what: What the folder holds, for messages.
+
+    Raises:
+        ConfigValueError: If it is none.
+    """
     if folder is None:
-        raise ConfigValueError(f"{option} must be given, a folder of images: --cfg-options {option}=FOLDER.")
+        raise ConfigValueError(f"{option} must be given, a folder of {what}: --cfg-options {option}=FOLDER.")
     if not isinstance(folder, str):
         # mmengine takes 2024 for a number and a comma for a list.
         raise ConfigValueError(
@@ -114,8 +124,8 @@ def _existing(folder: Any, option: str) -> str:
         )
     path: str = os.path.expanduser(folder)
     if not os.path.isdir(path):
-        what = "is a file" if os.path.exists(path) else "does not exist"
+        found = "is a file" if os.path.exists(path) else "does not exist"
         raise ConfigValueError(
-            f"{option} must be a folder of images, and {folder!r} {what}: --cfg-options {option}=FOLDER."
+            f"{option} must be a folder of {what}, and {folder!r} {found}: --cfg-options {option}=FOLDER."
         )
     return path

@@ -11,7 +11,7 @@ from torch import nn
 from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.openmmlab.evaluation.mode import bare_model
 from imsvd_plugins.openmmlab.training.array_preflight import check_array_folders
-from imsvd_plugins.openmmlab.training.image_folders import with_folders
+from imsvd_plugins.openmmlab.training.folders import with_folders
 from imsvd_plugins.openmmlab.training.preflight import check_batches, check_config, check_model, check_schedules
 
 

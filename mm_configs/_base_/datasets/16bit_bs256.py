@@ -5,6 +5,8 @@ _base_ = "./multispectral_bs256.py"
 # (docs/how-to/other-images.md).
 data_preprocessor = dict(_delete_=True, type="imsvd_plugins.ChannelDataPreprocessor", mean=[32767.5], std=[18918.6])
 
+data_root = "data/16bit/"
+
 # A patient stands upright. Left and right differ too: set horizontal_flip=0.0 where the side matters.
 view_pipeline = [
     dict(
@@ -21,7 +23,6 @@ view_pipeline = [
 ]
 train_dataloader = dict(
     dataset=dict(
-        data_root="data/16bit/",
         channels=1,
         pipeline=[
             dict(type="MultiView", num_views=[2], transforms=[view_pipeline]),

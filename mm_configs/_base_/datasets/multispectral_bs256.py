@@ -3,6 +3,9 @@
 # (docs/how-to/other-images.md).
 data_preprocessor = dict(type="imsvd_plugins.ChannelDataPreprocessor", mean=[1500.0] * 13, std=[1000.0] * 13)
 
+# CheckedRunner gives it to the dataset below.
+data_root = "data/multispectral/"
+
 # From above there is no up, left or right.
 view_pipeline = [dict(type="imsvd_plugins.ChannelView", size=128, min_scale=0.2, gain=0.2, offset=0.2, noise=0.1)]
 train_dataloader = dict(
@@ -16,7 +19,6 @@ train_dataloader = dict(
     collate_fn=dict(type="default_collate"),
     dataset=dict(
         type="imsvd_plugins.ArrayFolder",
-        data_root="data/multispectral/",
         channels=13,
         pipeline=[
             dict(type="MultiView", num_views=[2], transforms=[view_pipeline]),
