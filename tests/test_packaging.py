@@ -109,6 +109,14 @@ def test_wheel_holds_every_config(wheel):
     assert not {name for name in names if name.startswith(("tests/", "lightly_examples/", "mm_configs/"))}
 
 
+def test_wheel_holds_the_yaml_configs_of_lightly(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if name.startswith("imsvd_plugins/lightly/configs/")}
+    folder = ROOT / "lightly_examples" / "configs"
+    assert names == {f"imsvd_plugins/lightly/configs/{path.name}" for path in folder.iterdir()}
+    assert "imsvd_plugins/lightly/configs/imsvd_images.yaml" in names
+
+
 def test_wheel_holds_the_templates_of_the_report(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -168,6 +176,8 @@ configs = [path for path in (folder / ".mim" / "configs").rglob("*.py") if not {
 assert configs
 for path in configs:
     assert Config.fromfile(path).model.type
+from imsvd_plugins.commands.lightly.shipped_configs import shipped_configs
+assert folder in shipped_configs()["imsvd_images"].parents
 """
     finished = subprocess.run(
         [sys.executable, "-c", code, str(target)], capture_output=True, text=True, check=False, cwd=tmp_path
