@@ -46,28 +46,30 @@ def test_without_batch_normalisation_it_is_the_whole_batch(loss, chunk_size):
 class EachView(nn.Module):
     """One forward for all views: DistributedDataParallel copies rank 0's buffers before each."""
 
-    def __init__(self, network):
+    def __init__(self, network, chunk_size):
         super().__init__()
         self.network = network
+        self.chunk_size = chunk_size
 
     def forward(self, views):
-        return [self.network(view) for view in views]
+        return [in_chunks(self.network, view, self.chunk_size, (self.network,)) for view in views]
 
 
-def _step_of_rank(rank, loss):
+def _step_of_rank(rank, loss, ranks, chunk_size):
     network = make_network(True)
     criterion = LOSSES[loss](gather_distributed=True)
-    share = views()[:, rank * SHARE : (rank + 1) * SHARE]
-    model = DistributedDataParallel(EachView(network))
+    share = views().chunk(ranks, dim=1)[rank]
+    model = DistributedDataParallel(EachView(network, chunk_size))
     value = criterion(*model(share))
     value.backward()
     return [value.detach()], [p.grad for p in network.parameters()], list(network.buffers())
 
 
 @BOTH
-def test_with_batch_normalisation_it_is_as_many_ranks(loss, run_on_ranks):
+@pytest.mark.parametrize(("ranks", "chunk_size"), [(RANKS, None), (RANKS // 2, SHARE)])
+def test_with_batch_normalisation_it_is_as_many_ranks_which_may_have_chunks_too(loss, ranks, chunk_size, run_on_ranks):
     losses, gradients, buffers = step(make_network(True), LOSSES[loss](), SHARE, views())
-    ranks = run_on_ranks(_step_of_rank, RANKS, loss)
+    ranks = run_on_ranks(_step_of_rank, ranks, loss, ranks, chunk_size)
     for of_rank in ranks:
         torch.testing.assert_close(of_rank[0], losses, rtol=1e-10, atol=1e-12)
         torch.testing.assert_close(of_rank[1], gradients, rtol=1e-10, atol=1e-12)
@@ -95,6 +97,25 @@ def test_dropout_is_the_same_in_both_passes(loss):
         weight -= 2e-6 * direction
         behind = value()
     assert ((ahead - behind) / 2e-6).item() == pytest.approx(slope.item(), rel=1e-5)
+
+
+@BOTH
+def test_under_autocast_both_passes_are_in_its_dtype(loss):
+    answers = []
+    for chunk_size in (None, SHARE):
+        network, dtypes = make_network(False).float(), []
+        # The last layer needs no second pass.
+        network[0].register_forward_hook(lambda module, inputs, output, dtypes=dtypes: dtypes.append(output.dtype))
+        with torch.autocast("cpu", torch.bfloat16):
+            value = LOSSES[loss]()(*(in_chunks(network, view, chunk_size, (network,)) for view in views().float()))
+        value.backward()
+        assert set(dtypes) == {torch.bfloat16}
+        assert len(dtypes) == (2 if chunk_size is None else 2 * 2 * RANKS)
+        assert value.dtype == torch.float32
+        answers.append([value.detach(), *(parameter.grad for parameter in network.parameters())])
+    # bfloat16 has 8 bits, and the weights' gradients are summed over other groups of samples.
+    scale = max(gradient.abs().max() for gradient in answers[0][1:])
+    torch.testing.assert_close(answers[1], answers[0], rtol=2**-6, atol=2**-8 * float(scale))
 
 
 def test_the_backward_pass_leaves_buffers_alone_and_no_gradient_means_no_second_pass():

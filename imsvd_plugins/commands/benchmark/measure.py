@@ -70,7 +70,7 @@ def _measure(loss: str, settings: Settings, rank: int, store: str) -> Measuremen
         make_step(loss, small, rank, device)()
 
         step = make_step(loss, settings, rank, device)
-        memory_bytes, first_seconds = _first_step(step, device)
+        memory_bytes, first_seconds = first_step(step, device)
         with FlopCounterMode(display=False) as flops, Traffic() as traffic:  # type: ignore[no-untyped-call]
             step()
         seconds = [_seconds(step, device) for _ in range(settings.repeats)]
@@ -96,7 +96,7 @@ def _seconds(step: Step, device: torch.device) -> float:
     return time.perf_counter() - begin
 
 
-def _first_step(step: Step, device: torch.device) -> tuple[int | None, float]:
+def first_step(step: Step, device: torch.device) -> tuple[int | None, float]:
     """The peak memory of the first step, which allocates all its memory, and its time."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
