@@ -37,7 +37,7 @@ _OTHERS = (
 )
 nitpick_ignore_regex = [
     (r"py:.*", rf"({_OTHERS.replace(' ', '|')})(\..*)?"),
-    (r"py:class", r"imsvd_plugins\.chunks\.Outputs"),  # a type variable
+    (r"py:class", r"imsvd_plugins\.training\.chunks\.Outputs"),  # a type variable
 ]
 
 autodoc_member_order = "bysource"

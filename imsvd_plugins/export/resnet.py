@@ -19,7 +19,7 @@ _DEPTHS = {
 _STANDARD = {"style": "pytorch", "strides": (1, 2, 2, 2), "dilations": (1, 1, 1, 1)}
 
 
-class ResNet(NamedTuple):
+class ResNetWeights(NamedTuple):
     """One of torchvision's ResNets, without its classifier, perhaps with a 3x3 stem.
 
     Attributes:
@@ -82,7 +82,7 @@ class ResNet(NamedTuple):
         return "; ".join([*steps, f"model.load_state_dict({load_call(file)})"])
 
 
-def find_resnet(weights: dict[str, Tensor], config: dict[str, Any]) -> ResNet | None:
+def find_resnet(weights: dict[str, Tensor], config: dict[str, Any]) -> ResNetWeights | None:
     """See whether weights are a ResNet's.
 
     Args:
@@ -138,7 +138,7 @@ def find_resnet(weights: dict[str, Tensor], config: dict[str, Any]) -> ResNet | 
                 f"the backbone was trained with model.backbone.{key} = {setting!r}; "
                 f"a ResNet-{depth} of torchvision or timm has {standard!r}."
             )
-    return ResNet(depth, kernel == 3, tensors)
+    return ResNetWeights(depth, kernel == 3, tensors)
 
 
 def _by_name(weights: dict[str, Tensor]) -> dict[str, Tensor]:

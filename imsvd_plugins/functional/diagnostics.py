@@ -33,8 +33,8 @@ MEANINGS = {
 }
 
 
-class VariableFigures(NamedTuple):
-    """Metrics of IMSVD's latent variables, see :func:`variable_figures`.
+class VariableMetrics(NamedTuple):
+    """Metrics of IMSVD's latent variables, see :func:`variable_metrics`.
 
     Attributes:
         variable_entropy: Mean entropy of a variable, as a share of log K: 1 if every variable uses its bins equally, 0
@@ -54,7 +54,7 @@ class VariableFigures(NamedTuple):
 
 
 @torch.no_grad()
-def variable_figures(z_a: Tensor, z_b: Tensor, num_bins: int, temperature: float = 1.0) -> VariableFigures:
+def variable_metrics(z_a: Tensor, z_b: Tensor, num_bins: int, temperature: float = 1.0) -> VariableMetrics:
     r"""Measure how well two views' projections use their ``M`` latent variables of ``K`` bins (Niu et al. 2025).
 
     With the joint distribution ``P`` of :func:`~imsvd_plugins.functional.imsvd_loss` and each view's own marginals, the
@@ -76,8 +76,8 @@ def variable_figures(z_a: Tensor, z_b: Tensor, num_bins: int, temperature: float
     Example:
         >>> import torch
         >>> codes = 100 * torch.eye(4).repeat(2, 2)  # two variables that say the same
-        >>> figures = variable_figures(codes, codes, num_bins=4)
-        >>> [round(figure, 2) for figure in figures]  # mutual information log 4, ceiling log 8
+        >>> metrics = variable_metrics(codes, codes, num_bins=4)
+        >>> [round(metric, 2) for metric in metrics]  # mutual information log 4, ceiling log 8
         [1.0, 1.0, 0.67, 1.39, 0.0]
     """
     z_a, z_b = check_views([z_a, z_b])
@@ -91,7 +91,7 @@ def variable_figures(z_a: Tensor, z_b: Tensor, num_bins: int, temperature: float
         flat_a, flat_b = p_a.flatten(1), p_b.flatten(1)
         joint = -float(joint_entropy(flat_a, flat_b, num_bins, num_samples, 0, 0, grad_b=None).off_diagonal)
         shared = float((entropies.mean(dim=1).sum() - joint).clamp(min=0))  # rounding may make it negative
-    return VariableFigures(
+    return VariableMetrics(
         variable_entropy=float(entropies.mean()) / math.log(num_bins),
         least_variable_entropy=float(entropies.mean(dim=0).min()) / math.log(num_bins),
         joint_entropy=joint / max(min(2 * math.log(num_bins), math.log(num_samples)), math.log(2)),
@@ -157,7 +157,7 @@ def uniformity(z: Tensor) -> float:
     return float(((total - len(z)) / pairs).log())
 
 
-def representation_figures(
+def representation_metrics(
     features: Tensor, z_a: Tensor, z_b: Tensor, num_bins: int | None = None, temperature: float = 1.0
 ) -> dict[str, float]:
     """All metrics of a representation, by name.
@@ -171,25 +171,25 @@ def representation_figures(
 
     Returns:
         ``rankme`` of the features, ``alignment`` and ``uniformity`` of the projections and, with ``num_bins``, the
-        entries of :class:`VariableFigures`.
+        entries of :class:`VariableMetrics`.
     """
-    figures = {"rankme": rankme(features), "alignment": alignment(z_a, z_b), "uniformity": uniformity(z_a)}
+    metrics = {"rankme": rankme(features), "alignment": alignment(z_a, z_b), "uniformity": uniformity(z_a)}
     if num_bins is not None:
-        figures |= variable_figures(z_a, z_b, num_bins, temperature)._asdict()
-    return figures
+        metrics |= variable_metrics(z_a, z_b, num_bins, temperature)._asdict()
+    return metrics
 
 
-def signs_of_collapse(figures: dict[str, float]) -> list[str]:
-    """Return a phrase for each metric of :func:`representation_figures` that shows a collapse."""
+def collapse_warnings(metrics: dict[str, float]) -> list[str]:
+    """Return a phrase for each metric of :func:`representation_metrics` that shows a collapse."""
     signs = []
-    if undefined := [name for name, value in figures.items() if math.isnan(value)]:
+    if undefined := [name for name, value in metrics.items() if math.isnan(value)]:
         signs.append(f"{', '.join(undefined)} not a number: the training has diverged")
-    if figures["rankme"] < _COLLAPSED_RANKME:
-        signs.append(f"rankme is {figures['rankme']:.2f}: the features lie along fewer than two directions")
-    if figures["uniformity"] > _COLLAPSED_UNIFORMITY:
-        signs.append(f"uniformity is {figures['uniformity']:.4f}: all projections point the same way")
-    if figures.get("variable_entropy", 1.0) < _COLLAPSED_ENTROPY:
-        signs.append(f"variable_entropy is {figures['variable_entropy']:.3f} of log K: the variables use a single bin")
+    if metrics["rankme"] < _COLLAPSED_RANKME:
+        signs.append(f"rankme is {metrics['rankme']:.2f}: the features lie along fewer than two directions")
+    if metrics["uniformity"] > _COLLAPSED_UNIFORMITY:
+        signs.append(f"uniformity is {metrics['uniformity']:.4f}: all projections point the same way")
+    if metrics.get("variable_entropy", 1.0) < _COLLAPSED_ENTROPY:
+        signs.append(f"variable_entropy is {metrics['variable_entropy']:.3f} of log K: the variables use a single bin")
     return signs
 
 

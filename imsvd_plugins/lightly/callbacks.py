@@ -10,7 +10,7 @@ from torch import Tensor
 
 from imsvd_plugins.checks import check_integer
 from imsvd_plugins.functional import soft_discretize
-from imsvd_plugins.functional.diagnostics import MEANINGS, representation_figures, signs_of_collapse
+from imsvd_plugins.functional.diagnostics import MEANINGS, collapse_warnings, representation_metrics
 from imsvd_plugins.lightly.errors import SettingsError
 from imsvd_plugins.lightly.two_views import TwoViewsCallback
 from imsvd_plugins.losses import IMSVDLoss
@@ -20,13 +20,13 @@ if TYPE_CHECKING:  # of an extra
 
 
 class RepresentationCallback(TwoViewsCallback):
-    """Label-free figures of the representation: is it spread out, are the views alike, do the variables share much?
+    """Label-free metrics of the representation: is it spread out, are the views alike, do the variables share much?
 
     Every few epochs the model looks, in evaluation mode, at the epoch's last training images. Logged are
     ``train_rankme`` of the backbone's features, ``train_alignment`` and ``train_uniformity`` of the projections and,
-    where the loss is IMSVD's, the figures of its variables: see
-    :func:`~imsvd_plugins.functional.diagnostics.representation_figures`. At the first evaluation a line for each says
-    its range and what is good. A collapse gets a warning that says which figure shows it.
+    where the loss is IMSVD's, the metrics of its variables: see
+    :func:`~imsvd_plugins.functional.diagnostics.representation_metrics`. At the first evaluation a line for each says
+    its range and what is good. A collapse gets a warning that says which metric shows it.
 
     Args:
         interval: Number of epochs from one evaluation to the next; the last epoch is always evaluated.
@@ -45,17 +45,17 @@ class RepresentationCallback(TwoViewsCallback):
     def evaluate(
         self, trainer: Trainer, pl_module: LightningModule, features: Tensor, z_a: Tensor, z_b: Tensor
     ) -> None:
-        """Log the figures and warn of a collapse."""
+        """Log the metrics and warn of a collapse."""
         criterion = _imsvd_loss(pl_module)
         bins = () if criterion is None else (criterion.num_bins, criterion.temperature)
-        figures = representation_figures(features, z_a, z_b, *bins)
+        metrics = representation_metrics(features, z_a, z_b, *bins)
         # The same on every rank, because the samples are gathered: the mean that Lightning asks for changes nothing.
-        pl_module.log_dict({f"train_{name}": value for name, value in figures.items()}, sync_dist=True)
+        pl_module.log_dict({f"train_{name}": value for name, value in metrics.items()}, sync_dist=True)
         if not self._explained:
             self._explained = True
-            lines = "".join(f"\n  train_{name}: {MEANINGS[name]}" for name in figures)
+            lines = "".join(f"\n  train_{name}: {MEANINGS[name]}" for name in metrics)
             rank_zero_info(f"The metrics of the representation:{lines}")
-        for sign in signs_of_collapse(figures):
+        for sign in collapse_warnings(metrics):
             rank_zero_warn(f"The representation has collapsed: {sign}.")
 
 

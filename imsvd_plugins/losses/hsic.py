@@ -184,7 +184,7 @@ class HSICLoss(GatheringLoss):
                 stacklevel=2,
             )
         with full_precision(z):
-            self.learned_scale.climb(self.kernel, z.flatten(0, 1), generator, shared=shared, group=group)
+            self.learned_scale.ascend(self.kernel, z.flatten(0, 1), generator, shared=shared, group=group)
 
     def get_extra_state(self) -> Tensor:
         """The number of draws so far; a tensor, because the hosts' checkpoint code expects tensors."""

@@ -41,7 +41,7 @@ class LearnedScale(nn.Module):
             buffer.zero_()
 
     @torch.no_grad()
-    def climb(
+    def ascend(
         self,
         kernel: Kernel,
         vectors: Tensor,

@@ -40,7 +40,7 @@ from torch.nn.functional import normalize
 from imsvd_plugins.data.digits import load_digits
 from imsvd_plugins.explain import draw_joint_distribution
 from imsvd_plugins.functional import soft_discretize
-from imsvd_plugins.functional.diagnostics import representation_figures
+from imsvd_plugins.functional.diagnostics import representation_metrics
 from imsvd_plugins.lightly import IMSVDLoss, IMSVDProjectionHead, IMSVDTransform
 
 # %%
@@ -142,7 +142,7 @@ for name, weights in {
 # Figures without Labels
 # ----------------------
 #
-# ``representation_figures`` needs two views and no labels. For comparison we add an accuracy: each test digit, seen as
+# ``representation_metrics`` needs two views and no labels. For comparison we add an accuracy: each test digit, seen as
 # a random view, takes the label of its nearest neighbours among the training digits.
 torch.manual_seed(seed)
 x_a, x_b = (torch.stack(views) for views in zip(*(views for views, _ in dataset), strict=True))
@@ -153,7 +153,7 @@ figures, probabilities = {}, {}
 with torch.no_grad():
     for name, model in models.items():
         z_a, z_b = model(x_a), model(x_b)
-        figures[name] = representation_figures(model.backbone(x_a), z_a, z_b, num_bins)
+        figures[name] = representation_metrics(model.backbone(x_a), z_a, z_b, num_bins)
         probabilities[name] = soft_discretize(z_a, num_bins), soft_discretize(z_b, num_bins)
         bank, queries = (normalize(model.backbone(images), dim=1) for images in (x_train, x_test))
         predicted = knn_predict(queries, bank.T.contiguous(), upright.labels, num_classes=10, knn_k=20, knn_t=0.07)

@@ -85,6 +85,7 @@ def candidate(threads, objective, batch, chunk_size, size, pipe):
     """The process of one candidate: its first step's memory, then a step's processor time at every request."""
     warnings.simplefilter("ignore")  # what the host warns of at import
     import torch
+
     from imsvd_plugins.commands.benchmark.measure import first_step
 
     torch.set_num_threads(threads)

@@ -17,24 +17,24 @@ def codes(*columns, num_bins=4, sharpness=200.0):
 class TestVariables:
     def test_two_independent_variables_that_use_all_bins(self):
         z = codes([0, 1, 2, 3] * 4, [0] * 4 + [1] * 4 + [2] * 4 + [3] * 4)
-        figures = diagnostics.variable_figures(z, z, 4)
+        figures = diagnostics.variable_metrics(z, z, 4)
         assert figures == pytest.approx((1.0, 1.0, 1.0, 0.0, 0.0), abs=1e-4)
 
     def test_two_variables_that_say_the_same(self):
         z = codes([0, 1, 2, 3] * 4, [0, 1, 2, 3] * 4)
-        figures = diagnostics.variable_figures(z, z, 4)
+        figures = diagnostics.variable_metrics(z, z, 4)
         assert figures.mutual_information == pytest.approx(math.log(4), abs=1e-4)
         assert figures.joint_entropy == pytest.approx(0.5, abs=1e-4)
 
     def test_a_variable_that_uses_one_bin_is_seen(self):
         z = codes([0, 1, 2, 3], [2, 2, 2, 2])
-        figures = diagnostics.variable_figures(z, z, 4)
+        figures = diagnostics.variable_metrics(z, z, 4)
         assert figures.variable_entropy == pytest.approx(0.5, abs=1e-4)
         assert figures.least_variable_entropy == pytest.approx(0, abs=1e-4)
         assert figures.unused_bins == pytest.approx(3 / 8)
 
     def test_a_bin_that_one_view_uses_is_used(self):
-        figures = diagnostics.variable_figures(codes([0, 0, 1, 1]), codes([2, 2, 1, 1]), 4)
+        figures = diagnostics.variable_metrics(codes([0, 0, 1, 1]), codes([2, 2, 1, 1]), 4)
         assert figures.unused_bins == pytest.approx(1 / 4)
 
     def test_pairs_by_their_definition(self):
@@ -48,13 +48,13 @@ class TestVariables:
                     independent = torch.outer(p.sum(1), p.sum(0))
                     shared.append((p * (p / independent).log()).sum())
                     joint.append(-(p * p.log()).sum())
-        figures = diagnostics.variable_figures(z_a, z_b, 4)
+        figures = diagnostics.variable_metrics(z_a, z_b, 4)
         assert figures.mutual_information == pytest.approx(torch.stack(shared).mean().item(), rel=1e-6)
         ceiling = min(2 * math.log(4), math.log(20))
         assert figures.joint_entropy == pytest.approx(torch.stack(joint).mean().item() / ceiling, rel=1e-6)
 
     def test_a_single_variable_has_no_pairs(self):
-        figures = diagnostics.variable_figures(*torch.randn(2, 6, 4), 4)
+        figures = diagnostics.variable_metrics(*torch.randn(2, 6, 4), 4)
         assert figures.joint_entropy == figures.mutual_information == 0
 
 
@@ -93,30 +93,30 @@ class TestSphere:
 
 class TestCollapse:
     def test_a_healthy_representation_shows_no_sign(self):
-        figures = diagnostics.representation_figures(torch.randn(64, 16), *torch.randn(2, 64, 8), num_bins=4)
+        figures = diagnostics.representation_metrics(torch.randn(64, 16), *torch.randn(2, 64, 8), num_bins=4)
         assert list(figures)[:3] == ["rankme", "alignment", "uniformity"]
-        assert diagnostics.signs_of_collapse(figures) == []
+        assert diagnostics.collapse_warnings(figures) == []
 
     def test_one_that_is_constant_shows_all(self):
         same = torch.ones(64, 1) * torch.randn(8)
         same[:, 0] += 100
-        figures = diagnostics.representation_figures(same, same, same, num_bins=4)
-        signs = diagnostics.signs_of_collapse(figures)
+        figures = diagnostics.representation_metrics(same, same, same, num_bins=4)
+        signs = diagnostics.collapse_warnings(figures)
         assert [sign.split()[0] for sign in signs] == ["rankme", "uniformity"]
-        figures = diagnostics.representation_figures(same, *[codes([1] * 64, [2] * 64)] * 2, num_bins=4)
-        assert [sign.split()[0] for sign in diagnostics.signs_of_collapse(figures)][2:] == ["variable_entropy"]
+        figures = diagnostics.representation_metrics(same, *[codes([1] * 64, [2] * 64)] * 2, num_bins=4)
+        assert [sign.split()[0] for sign in diagnostics.collapse_warnings(figures)][2:] == ["variable_entropy"]
 
     def test_a_training_that_diverged_is_no_error_but_a_sign(self):
         features, z_a, z_b = torch.randn(64, 16), *torch.randn(2, 64, 8)
         features[3, 5], z_a[2, 1] = float("inf"), float("nan")
-        figures = diagnostics.representation_figures(features, z_a, z_b, num_bins=4)
+        figures = diagnostics.representation_metrics(features, z_a, z_b, num_bins=4)
         undefined = [name for name, value in figures.items() if math.isnan(value)]
         assert {"rankme", "alignment", "uniformity", "mutual_information"} <= set(undefined)
-        assert diagnostics.signs_of_collapse(figures) == [
+        assert diagnostics.collapse_warnings(figures) == [
             f"{', '.join(undefined)} not a number: the training has diverged"
         ]
 
     def test_without_variables_their_figures_are_missing(self):
-        figures = diagnostics.representation_figures(torch.randn(64, 16), *torch.randn(2, 64, 8))
+        figures = diagnostics.representation_metrics(torch.randn(64, 16), *torch.randn(2, 64, 8))
         assert set(figures) == {"rankme", "alignment", "uniformity"}
-        assert diagnostics.signs_of_collapse(figures) == []
+        assert diagnostics.collapse_warnings(figures) == []

@@ -15,7 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler
 
-from imsvd_plugins.functional.diagnostics import representation_figures
+from imsvd_plugins.functional.diagnostics import representation_metrics
 from imsvd_plugins.lightly import JointDistributionCallback, KNNCallback, RepresentationCallback
 from imsvd_plugins.lightly.knn import _count_once, _own_share
 
@@ -51,7 +51,7 @@ def test_figures_are_those_of_the_last_batch(method, small_model, loaders, make_
     with torch.no_grad():
         features = [model(view).flatten(1) for view in views]
         z_a, z_b = (model.projection_head(found) for found in features)
-    expected = representation_figures(features[0], z_a, z_b, *((4,) if method == "imsvd" else ()))
+    expected = representation_metrics(features[0], z_a, z_b, *((4,) if method == "imsvd" else ()))
     assert expected.keys() >= VARIABLES or method == "ssl_hsic"
     for name, value in expected.items():
         assert trainer.callback_metrics[f"train_{name}"].item() == pytest.approx(value, rel=1e-4, abs=1e-5), name

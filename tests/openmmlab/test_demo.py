@@ -21,7 +21,7 @@ def ignore(done, total, loss):
 @pytest.mark.parametrize("method", TERMS)
 def test_it_logs_every_term(method, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
-        "imsvd_plugins.openmmlab.evaluation.representation.signs_of_collapse", lambda metrics: ["a sign"]
+        "imsvd_plugins.openmmlab.evaluation.representation.collapse_warnings", lambda metrics: ["a sign"]
     )
     seen = []
     # An older run's checkpoint, which a new run must not take for its own.

@@ -16,7 +16,7 @@ COMMON = {"rankme", "alignment", "uniformity"}
 
 
 @pytest.mark.parametrize(
-    ("config", "names"), [(IMSVD, COMMON | set(diagnostics.VariableFigures._fields)), (HSIC, COMMON)]
+    ("config", "names"), [(IMSVD, COMMON | set(diagnostics.VariableMetrics._fields)), (HSIC, COMMON)]
 )
 def test_log_hub_and_visual_backends_show_the_figures(small, run, tmp_path, config, names):
     runner = run(
@@ -35,7 +35,7 @@ def test_log_hub_and_visual_backends_show_the_figures(small, run, tmp_path, conf
     assert "Epoch(representation) [2]  rankme: " in log
     for name in names:
         assert log.count(f"\n  {name}: {diagnostics.MEANINGS[name]}\n") == 1
-    assert diagnostics.MEANINGS.keys() == COMMON | set(diagnostics.VariableFigures._fields)
+    assert diagnostics.MEANINGS.keys() == COMMON | set(diagnostics.VariableMetrics._fields)
 
 
 def test_they_are_the_figures_of_the_same_images_by_hand(small, run):

@@ -5,9 +5,9 @@ from torch import nn
 
 from imsvd_plugins.functional.diagnostics import (
     MEANINGS,
-    VariableFigures,
-    representation_figures,
-    signs_of_collapse,
+    VariableMetrics,
+    collapse_warnings,
+    representation_metrics,
 )
 from imsvd_plugins.losses import IMSVDLoss
 from imsvd_plugins.openmmlab.evaluation.evaluation_hook import EvaluationHook
@@ -20,7 +20,7 @@ class RepresentationHook(EvaluationHook):
 
     Every few epochs the model sees the same training images in two views, in evaluation mode. The metrics are
     ``rankme`` of the backbone's features, ``alignment`` and ``uniformity`` of the projections and, with IMSVD's loss,
-    those of its variables: see :func:`~imsvd_plugins.functional.diagnostics.representation_figures`. They appear in the
+    those of its variables: see :func:`~imsvd_plugins.functional.diagnostics.representation_metrics`. They appear in the
     log, which explains them once, in every visual backend and in the message hub as ``metrics/rankme`` and so on, and
     mmengine's ``save_best`` and EarlyStoppingHook can use them. The hook warns of a collapse and says which metric
     shows it. It does not affect training.
@@ -48,7 +48,7 @@ class RepresentationHook(EvaluationHook):
 
     def metric_names(self, runner: Runner) -> list[str]:
         """Names of the metrics; those of the variables only with IMSVD's loss."""
-        of_variables = VariableFigures._fields if _imsvd_loss(bare_model(runner)) is not None else ()
+        of_variables = VariableMetrics._fields if _imsvd_loss(bare_model(runner)) is not None else ()
         return ["rankme", "alignment", "uniformity", *of_variables]
 
     def measure(self, runner: Runner) -> dict[str, float]:
@@ -56,12 +56,12 @@ class RepresentationHook(EvaluationHook):
         features, z_a, z_b = self._views.see(runner)
         criterion = _imsvd_loss(bare_model(runner))
         bins = () if criterion is None else (criterion.num_bins, criterion.temperature)
-        metrics = representation_figures(features, z_a, z_b, *bins)
+        metrics = representation_metrics(features, z_a, z_b, *bins)
         if not self._explained:
             self._explained = True
             lines = "".join(f"\n  {name}: {MEANINGS[name]}" for name in metrics)
             runner.logger.info("The metrics of the representation:%s", lines)
-        for sign in signs_of_collapse(metrics):
+        for sign in collapse_warnings(metrics):
             runner.logger.warning("The representation has collapsed: %s.", sign)
         return metrics
 
