@@ -11,6 +11,7 @@ from imsvd_plugins._weights_only import reason, weights_only
 from imsvd_plugins.commands import embed, explain, export, listing
 from imsvd_plugins.commands.benchmark import command as benchmark
 from imsvd_plugins.commands.demo import command as demo
+from imsvd_plugins.extras import MissingExtraError
 
 
 class _Command(Protocol):
@@ -58,10 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("imsvd-plugins: interrupted", file=sys.stderr)
         return 130
-    except ImportError as error:
-        # Our own message about an absent host or extra says what to install; any other error needs its traceback.
-        if "imsvd_plugins[" not in str(error):
-            raise
+    except MissingExtraError as error:
         print(f"imsvd-plugins: {error}", file=sys.stderr)
         return 1
     except FloatingPointError as error:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imsvd_plugins._distributions import describe, entry_points
 from imsvd_plugins._terminal import printable
+from imsvd_plugins.extras import MissingExtraError
 
 if TYPE_CHECKING:
     from imsvd_plugins.functional.kernels import Kernel
@@ -69,7 +70,7 @@ class PluginError(ImportError):
     """A plug-in that is installed but cannot be loaded; the original error is its ``__cause__``."""
 
 
-class MissingHostError(PluginError):
+class MissingHostError(PluginError, MissingExtraError):
     """A plug-in whose host is not installed; ``name`` is the missing module, a key of :data:`EXTRA_OF_HOST`."""
 
 

@@ -89,8 +89,8 @@ assert plugins.load("losses", "imsvd").__name__ == "IMSVDLoss"
     lightly, openmmlab = run_python(code).splitlines()
     assert "pip install 'imsvd_plugins[lightly]'" in lightly
     assert "pip install 'imsvd_plugins[openmmlab]'" in openmmlab
-    assert lightly.split(" | ")[1:] == ["lightly", "ImportError"]
-    assert openmmlab.split(" | ")[1:] == ["mmpretrain", "ImportError"]
+    assert lightly.split(" | ")[1:] == ["lightly", "MissingExtraError"]
+    assert openmmlab.split(" | ")[1:] == ["mmpretrain", "MissingExtraError"]
 
 
 # --- What others add --------------------------------------------------------------------------------------------------

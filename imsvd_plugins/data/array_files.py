@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imsvd_plugins.data.image_files import find_image_files
+from imsvd_plugins.extras import missing_extra
 
 _TIFF = (".tif", ".tiff")
 SUFFIXES = (".npy", ".png", *_TIFF)
@@ -118,7 +119,7 @@ def _read_tiff(path: Path) -> NDArray[Any]:
     try:
         import rasterio  # noqa: PLC0415  (an extra)
     except ModuleNotFoundError as error:
-        raise ImportError("TIFF needs rasterio, which is not installed: pip install 'imsvd_plugins[tiff]'") from error
+        raise missing_extra("TIFF", "rasterio", "tiff") from error
     with _FILTERS, warnings.catch_warnings():
         # Where on Earth an image lies says nothing here, and a radiograph lies nowhere.
         warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)

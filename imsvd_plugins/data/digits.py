@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from imsvd_plugins.extras import missing_extra
+
 NUM_CLASSES = 10
 
 
@@ -31,7 +33,7 @@ def load_digits(split: str, size: int = 16) -> tuple[NDArray[np.uint8], NDArray[
     try:
         from sklearn import datasets  # noqa: PLC0415  (an extra; and slow to import)
     except ImportError as error:
-        raise ImportError("the digits need scikit-learn: pip install 'imsvd_plugins[digits]'") from error
+        raise missing_extra("the digits' dataset", "scikit-learn", "digits") from error
     bunch: Any = datasets.load_digits()
     test = np.arange(len(bunch.target)) % 5 == 4
     chosen = test if split == "test" else ~test

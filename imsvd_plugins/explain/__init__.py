@@ -4,6 +4,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from imsvd_plugins.extras import missing_extra
+
 if TYPE_CHECKING:
     from imsvd_plugins.explain.attribution import attribute
     from imsvd_plugins.explain.explaining import explain
@@ -17,9 +19,7 @@ if TYPE_CHECKING:
 # imported: captum, scikit-learn and matplotlib take seconds, and `embed` uses none of them.
 for _package in ("captum", "jinja2", "matplotlib", "PIL", "rich", "scipy", "sklearn", "torchvision"):
     if find_spec(_package) is None:
-        raise ImportError(
-            f"imsvd_plugins.explain needs {_package}, which is not installed: pip install 'imsvd_plugins[explain]'"
-        )
+        raise missing_extra("imsvd_plugins.explain", _package, "explain")
 
 _MODULES = {
     "Attribution": "report",

@@ -9,6 +9,7 @@ from imsvd_plugins.explain.standard_views import standard_plain_view, standard_r
 from imsvd_plugins.export.parts import load_weights, part_of
 from imsvd_plugins.export.resnet import find_resnet
 from imsvd_plugins.export.vit import find_vit
+from imsvd_plugins.extras import MissingExtraError
 
 _CLASSIFIERS = ("fc", "heads", "head", "classifier")  # of torchvision's models
 VIEWS_ASSUMED = (
@@ -107,7 +108,8 @@ def _of_library(name: str) -> nn.Module:
         try:
             import timm  # noqa: PLC0415
         except ModuleNotFoundError as error:
-            raise ImportError("--backbone timm/NAME needs timm: pip install timm imsvd_plugins[explain]") from error
+            message = "--backbone timm/NAME needs timm: pip install timm"
+            raise MissingExtraError(message, name="timm") from error
         if not timm.is_model(model):
             raise ValueError(f"--backbone {name}: timm has no model {model!r}.")
         network: nn.Module = timm.create_model(model, num_classes=0)

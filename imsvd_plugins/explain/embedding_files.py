@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from imsvd_plugins.explain.embed import Embedding
 from imsvd_plugins.explain.images import Images
+from imsvd_plugins.extras import MissingExtraError
 
 SUFFIXES = (".npz", ".parquet")
 # Rows of a Parquet file that are kept in memory and can be read by themselves.
@@ -120,7 +121,7 @@ class _Parquet:
             from pyarrow import parquet  # noqa: PLC0415
         except ImportError as error:
             # pyarrow 26 is installed beside numpy 1, and then refuses to be imported.
-            raise ImportError(
+            raise MissingExtraError(
                 f"Parquet needs pyarrow, which cannot be imported ({error}): pip install 'imsvd_plugins[explain]'"
             ) from error
         self._arrow: Any = pyarrow

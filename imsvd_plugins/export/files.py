@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from imsvd_plugins._terminal import printable
+from imsvd_plugins.extras import missing_extra
 
 _SUFFIX = ".safetensors"
 
@@ -32,9 +33,7 @@ def safetensors_torch() -> ModuleType:
     try:
         import safetensors.torch  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise ImportError(
-            f"a {_SUFFIX} file needs safetensors, which is not installed: pip install 'imsvd_plugins[safetensors]'"
-        ) from error
+        raise missing_extra(f"a {_SUFFIX} file", "safetensors", "safetensors") from error
     return safetensors.torch
 
 

@@ -4,6 +4,8 @@ Example:
     >>> from imsvd_plugins.lightly import IMSVDLoss, IMSVDProjectionHead, IMSVDTransform
 """
 
+from imsvd_plugins.extras import missing_extra
+
 try:
     import lightly as _lightly  # noqa: F401
     import pytorch_lightning as _pytorch_lightning  # noqa: F401
@@ -11,9 +13,7 @@ except ModuleNotFoundError as error:
     # Anything else that is missing is a fault of its own, which must not be blamed on the host.
     if error.name not in ("lightly", "pytorch_lightning"):
         raise
-    raise ImportError(
-        f"imsvd_plugins.lightly needs {error.name}, which is not installed: pip install 'imsvd_plugins[lightly]'"
-    ) from error
+    raise missing_extra("imsvd_plugins.lightly", error.name, "lightly") from error
 
 from imsvd_plugins.lightly.callbacks import JointDistributionCallback, RepresentationCallback
 from imsvd_plugins.lightly.heads import HSICPredictionHead, HSICProjectionHead, IMSVDProjectionHead

@@ -1,4 +1,4 @@
-"""What shows without labels whether a training works, for any LightningModule in the form of Lightly's methods."""
+"""Callbacks that show without labels whether a training works, for modules of the form of Lightly's methods."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

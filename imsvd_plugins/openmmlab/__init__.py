@@ -4,6 +4,7 @@ In a config ``type='imsvd_plugins.IMSVDHead'`` works as it is, and plain ``type=
 ``custom_imports = dict(imports=['imsvd_plugins.openmmlab'])``.
 """
 
+from imsvd_plugins.extras import MissingExtraError
 from imsvd_plugins.openmmlab.compatibility import distributions
 
 try:
@@ -11,7 +12,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in distributions.DISTRIBUTIONS:
         raise
-    raise ImportError(distributions.missing(error.name)) from error
+    raise MissingExtraError(distributions.missing(error.name)) from error
 
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 from imsvd_plugins.openmmlab.compatibility import model_index

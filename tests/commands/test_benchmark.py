@@ -222,9 +222,13 @@ def test_an_absent_lightly_is_named_if_asked_for_and_skipped_if_not(
 ) -> None:
     monkeypatch.setitem(sys.modules, "lightly", None)
     assert cli.main(["benchmark", "imsvd", "vicreg"]) == 1
-    assert "vicreg: Lightly is not installed: pip install 'imsvd_plugins[lightly]'" in capsys.readouterr().err
+    assert (
+        "vicreg needs Lightly, which is not installed: pip install 'imsvd_plugins[lightly]'" in capsys.readouterr().err
+    )
     assert runner.choose([]) == ["imsvd", "imsvd-plain", "products", "hsic", "hsic-orf"]
-    assert capsys.readouterr().err.startswith("skipping barlow-twins, vicreg, nt-xent: Lightly is not installed")
+    assert capsys.readouterr().err.startswith(
+        "skipped: barlow-twins, vicreg, nt-xent needs Lightly, which is not installed"
+    )
 
 
 def test_an_absent_matplotlib_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

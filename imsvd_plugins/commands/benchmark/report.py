@@ -12,6 +12,7 @@ import torch
 
 from imsvd_plugins.commands.benchmark.runner import Result
 from imsvd_plugins.commands.benchmark.settings import Settings
+from imsvd_plugins.extras import missing_extra
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -112,7 +113,7 @@ def check_plot(path: Path) -> None:
     try:
         from matplotlib.backend_bases import FigureCanvasBase  # noqa: PLC0415
     except ImportError as error:
-        raise ImportError("--plot needs matplotlib: pip install 'imsvd_plugins[explain]'") from error
+        raise missing_extra("--plot", "matplotlib", "explain") from error
     kinds = sorted(FigureCanvasBase.get_supported_filetypes())
     if path.suffix[1:].lower() not in kinds:
         raise ValueError(f"--plot must end in one of .{', .'.join(kinds)}; got {str(path)!r}.")

@@ -19,6 +19,7 @@ import torch
 from imsvd_plugins.commands.benchmark.candidates import LIGHTLY
 from imsvd_plugins.commands.benchmark.measure import Measurement, measure_in_process
 from imsvd_plugins.commands.benchmark.settings import LOSSES, Settings
+from imsvd_plugins.extras import missing_extra
 from imsvd_plugins.functional.discretization import check_num_bins
 
 
@@ -77,13 +78,12 @@ def choose(losses: Sequence[str]) -> list[str]:
     for loss in losses:
         check_loss("LOSS", loss, tuple(LOSSES))
     absent = set() if find_spec("lightly") else set(LIGHTLY)
-    message = "not installed: pip install 'imsvd_plugins[lightly]'"
     if missing := [loss for loss in losses if loss in absent]:
-        raise ImportError(f"{', '.join(missing)}: Lightly is {message}")
+        raise missing_extra(", ".join(missing), "Lightly", "lightly")
     if losses:
         return list(dict.fromkeys(losses))
     if absent:
-        _say(f"skipping {', '.join(LIGHTLY)}: Lightly is {message}")
+        _say(f"skipped: {missing_extra(', '.join(LIGHTLY), 'Lightly', 'lightly')}")
     return [loss for loss in LOSSES if loss not in absent]
 
 

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from imsvd_plugins.extras import missing_extra
+
 try:
     import matplotlib.pyplot as plt
     from rich.console import Console
@@ -22,7 +24,7 @@ try:
     from sklearn.pipeline import Pipeline, make_pipeline
     from sklearn.preprocessing import StandardScaler
 except ImportError as error:
-    raise ImportError("the demo needs more packages: pip install 'imsvd_plugins[digits]'") from error
+    raise missing_extra("the demo", error.name or str(error), "digits") from error
 
 from imsvd_plugins.commands.demo.demo_run import DemoRun
 from imsvd_plugins.data.digits import NUM_CLASSES, load_digits
