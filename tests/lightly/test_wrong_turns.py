@@ -191,7 +191,11 @@ def test_a_wrong_turn_ends_in_a_line_that_says_why(turn, folder, capsys):
     ("words", "line"),
     [
         ("fitt --config run.yaml", "fitt: there is no such subcommand, but fit and validate"),
-        ("fit --config nowhere.yaml", re.compile(r'Parser key "config": File does not exist: .*nowhere\.yaml')),
+        (
+            "fit --config nowhere.yaml",
+            "--config nowhere.yaml: there is neither such a file nor such a shipped config",
+        ),
+        ("fit --config no/where.yaml", re.compile(r'Parser key "config": File does not exist: .*where\.yaml')),
         (
             "validate --config run.yaml --ckpt_path best",
             "--ckpt_path best: only the process that trained knows which is best; give the file (there are none in "
