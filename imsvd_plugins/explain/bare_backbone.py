@@ -59,8 +59,9 @@ def bare_backbone(weights: dict[str, Tensor], name: str | None = None) -> BareBa
     if resnet := find_resnet(weights, {}):
         module = torchvision.models.get_model(f"resnet{resnet.depth}", weights=None)
         module.fc = nn.Identity()
+        shape = (3, 1, 1) if resnet.small_stem else (7, 2, 3)
+        module.conv1 = nn.Conv2d(resnet.in_channels, 64, *shape, bias=False)
         if resnet.small_stem:
-            module.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
             module.maxpool = nn.Identity()
         load_weights("the ResNet", module, resnet.tensors)
         return BareBackbone(module, 32 if resnet.small_stem else 224, resnet.note)

@@ -14,8 +14,9 @@ from pyarrow import parquet
 from torch import nn
 
 from imsvd_plugins import cli
+from imsvd_plugins.data import progress
 from imsvd_plugins.data.digits import load_digits
-from imsvd_plugins.explain import embedding_files, images, progress
+from imsvd_plugins.explain import embedding_files, images
 from imsvd_plugins.lightly import IMSVD, IMSVDLoss, IMSVDProjectionHead
 from imsvd_plugins.lightly.backbones import SmallCNN
 from imsvd_plugins.lightly.data import digit_to_tensor
@@ -298,6 +299,13 @@ class TestExportedBackbones:
         self.check(backbone, folder, tmp_path, 32, library, embed)
         (tmp_path / "out.npz").unlink()
         self.check(backbone, folder, tmp_path, 32, library, embed, suffix=".safetensors")
+
+    def test_of_arrays_nothing_is_assumed(self, folder, tmp_path, embed):
+        from imsvd_plugins.lightly.backbones import ResNet
+
+        file = self.exported(ResNet(18, in_channels=13), "timm", tmp_path)
+        printed = embed(folder, tmp_path / "out.npz", checkpoint=file, status=2)
+        assert "the network takes 13 channel(s), and its views give 3: a training by" in printed.splitlines()[-1]
 
     def test_vits_too(self, folder, tmp_path, embed):
         timm = pytest.importorskip("timm")

@@ -71,7 +71,7 @@ class TestFeatures:
         config = {"type": "ResNet", "depth": 18, "in_channels": 13}
         model, printed = export(mmengine_file(backbone, config), library)
         assert_equal_features(backbone, model, channels=13)
-        assert "ResNet-18 of 13 channels" in printed
+        assert ("in_channels=13" if library == "mmpretrain" else "ResNet-18 of 13 channels") in printed
 
     def test_of_a_resnet_of_one_channel_with_a_3x3_stem(self, library, mmengine_file, export):
         backbone = randomised(ResNet_CIFAR(18, in_channels=1))
