@@ -1,8 +1,10 @@
 """Views of images in batches, in the images' order; what cannot be decoded is left out and named."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from itertools import pairwise
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import torch
@@ -48,6 +50,7 @@ def batches(
         batch_size=batch_size,
         num_workers=num_workers,
         collate_fn=_collate,
+        worker_init_fn=_quiet_when_interrupted,
         # Its own, because a loader draws from the program's.
         generator=torch.Generator(),
     )
@@ -59,6 +62,16 @@ def batches(
                 f"{batch.shape}, and an image before it {batch.before}. Give --size, the pixels of a side."
             )
         yield batch
+
+
+def _quiet_when_interrupted(worker: int) -> None:
+    """After Ctrl-C the program no longer takes a loader's tensors, of which the loader would print a traceback."""
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if not issubclass(kind, ConnectionError):
+            sys.__excepthook__(kind, error, traceback)
+
+    sys.excepthook = hook
 
 
 class _Differing(NamedTuple):

@@ -139,7 +139,7 @@ def _entropies(axes: Axes, variables: Variables) -> None:
     axes.plot(place, variables.bins_used[order] / num_bins, ".", color=_CHANCE, label="share of the bins used")
     axes.plot(place, variables.entropies[order], ".-", label="entropy / log K")
     axes.set(title="entropies, sorted", xlabel="variables", ylim=(-0.02, 1.05))
-    axes.legend(fontsize=_SMALL, loc="lower left")
+    axes.legend(fontsize=_SMALL, loc="best")
 
 
 def _mutual_information(axes: Axes, variables: Variables) -> None:
@@ -158,7 +158,7 @@ def _agreement(axes: Axes, variables: Variables) -> None:
     axes.plot(place, variables.agreement_by_chance[order], ".", color=_CHANCE, label="by chance")
     axes.plot(place, variables.agreement[order], ".-", label="both views in the same bin")
     axes.set(title="invariance, sorted", xlabel="variables", ylabel="share of the images", ylim=(-0.02, 1.05))
-    axes.legend(fontsize=_SMALL, loc="lower left")
+    axes.legend(fontsize=_SMALL, loc="best")
 
 
 def _redundant_pairs(axes: Axes, variables: Variables) -> None:

@@ -287,6 +287,8 @@ class TestExportedBackbones:
         file = self.exported(backbone, library, tmp_path, suffix)
         printed = embed(folder, tmp_path / "out.npz", *options, checkpoint=file)
         assert f"crops of {size} pixels and ImageNet's normalisation are assumed" in printed
+        # Before the images pass, which may take hours.
+        assert printed.index("are assumed") < printed.rindex("Wrote")
         batch = torch.stack([standard_plain_view(size)(image) for image in images.open_images(str(folder))])
         features = backbone.eval()(batch).numpy()
         assert np.allclose(np.load(tmp_path / "out.npz")["features"], features, rtol=1e-4, atol=1e-4)

@@ -292,6 +292,18 @@ def test_an_unreadable_image_is_recognised_by_its_class():
         Marked(3, unreadable=[1])[1]
 
 
+def test_what_embed_imports_leaves_the_slow_libraries_out():
+    code = (
+        "import sys, imsvd_plugins.encoders, imsvd_plugins.explain.embed, imsvd_plugins.explain.images\n"
+        "print(sorted({'captum', 'jinja2', 'matplotlib', 'scipy', 'sklearn'} & set(sys.modules)))\n"
+        "from imsvd_plugins.explain import *\n"
+        "import imsvd_plugins.explain as package\n"
+        "print(all(callable(globals()[name]) for name in package.__all__), set(package.__all__) <= set(dir(package)))\n"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert finished.stdout.splitlines() == ["[]", "True True"]
+
+
 @pytest.mark.parametrize("absent", ["captum", "matplotlib"])
 def test_the_error_without_a_library_names_it_and_the_extra(absent):
     code = f"import sys; sys.modules[{absent!r}] = None; import imsvd_plugins.explain"
