@@ -20,7 +20,7 @@ dataset = dict(type="ImageNet", data_root="data/imagenet", pipeline=test_pipelin
 test_dataloader = dict(batch_size=32, num_workers=5, dataset=dict(dataset, split="val"))
 test_evaluator = []
 test_cfg = dict(
-    type="KNNLoop",
+    type="imsvd_plugins.KNNLoop",
     k=20,
     temperature=0.07,
     train_dataloader=dict(batch_size=32, num_workers=5, dataset=dict(dataset, split="train")),

@@ -21,7 +21,7 @@ param_scheduler = [
 ]
 custom_imports = dict(imports=["imsvd_plugins.openmmlab"])
 # Every program can load the checkpoints.
-default_hooks = dict(plain_checkpoint=dict(type="PlainCheckpointHook"))
+default_hooks = dict(plain_checkpoint=dict(type="imsvd_plugins.PlainCheckpointHook"))
 runner_type = "imsvd_plugins.CheckedRunner"
 
 auto_scale_lr = dict(base_batch_size=1024)

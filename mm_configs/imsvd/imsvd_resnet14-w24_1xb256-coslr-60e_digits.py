@@ -7,4 +7,7 @@ _base_ = [
 ]
 
 # K = 16 bins for each of M = 32 variables: off_diagonal cannot go below -log(256), which is -2 log(16).
-model = dict(type="IMSVD", head=dict(type="IMSVDHead", loss=dict(type="IMSVDLoss", num_bins=16)))
+model = dict(
+    type="imsvd_plugins.IMSVD",
+    head=dict(type="imsvd_plugins.IMSVDHead", loss=dict(type="imsvd_plugins.IMSVDLoss", num_bins=16)),
+)

@@ -9,7 +9,7 @@ train_dataloader = dict(batch_size=256)
 
 # K = 80 bins for each of M = 102 variables.
 model = dict(
-    type="IMSVD",
+    type="imsvd_plugins.IMSVD",
     backbone=_base_.backbone,
     neck=dict(
         type="NonLinearNeck",
@@ -22,7 +22,7 @@ model = dict(
         with_last_bn=False,
         with_avg_pool=False,
     ),
-    head=dict(type="IMSVDHead", loss=dict(type="IMSVDLoss", num_bins=80)),
+    head=dict(type="imsvd_plugins.IMSVDHead", loss=dict(type="imsvd_plugins.IMSVDLoss", num_bins=80)),
 )
 
 # 2.4e-3 * 2048 / 4096

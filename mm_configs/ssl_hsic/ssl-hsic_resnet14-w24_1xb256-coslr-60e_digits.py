@@ -8,8 +8,8 @@ _base_ = [
 
 # Without the last normalisation the projections start out nearly equal, and without a target network they collapse.
 model = dict(
-    type="SSLHSIC",
+    type="imsvd_plugins.SSLHSIC",
     base_momentum=None,
     neck=dict(out_channels=128, with_last_bn=True, with_last_bn_affine=False),
-    head=dict(type="HSICHead", loss=dict(type="HSICLoss")),
+    head=dict(type="imsvd_plugins.HSICHead", loss=dict(type="imsvd_plugins.HSICLoss")),
 )

@@ -125,7 +125,7 @@ def shrink(cfg):
     if model.head.get("predictor"):
         model.head.predictor.update(in_channels=out, hid_channels=32, out_channels=out)
     for hook in cfg.get("custom_hooks", []):
-        if hook.type == "KNNEvalHook":
+        if hook.type == "imsvd_plugins.KNNEvalHook":
             hook.update(interval=1, k=2)
 
 
@@ -135,7 +135,7 @@ def _loaders(cfg):
         for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
             if place.get(key):
                 yield place[key]
-                if place[key].dataset.type == "Digits":
+                if place[key].dataset.type == "imsvd_plugins.Digits":
                     place[key].dataset.indices = 8
 
 

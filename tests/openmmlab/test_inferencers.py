@@ -62,7 +62,7 @@ def test_a_pretraining_config_names_the_images_of_its_knn_hook(name):
         assert "_delete_" not in dataset
         assert "MultiView" not in [step.type for step in dataset.pipeline]
     for hook in cfg.get("custom_hooks", []):
-        if hook.type == "KNNEvalHook":
+        if hook.type == "imsvd_plugins.KNNEvalHook":
             assert datasets == [hook.test_dataloader.dataset, hook.train_dataloader.dataset]
 
 

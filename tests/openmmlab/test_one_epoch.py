@@ -95,7 +95,7 @@ def check(name, work_dir):
     hooks = {
         hook.get("type") for hook in train.Config.fromfile(shipped_configs.resolve_config(name)).get("custom_hooks", [])
     }
-    if "KNNEvalHook" in hooks:
+    if "imsvd_plugins.KNNEvalHook" in hooks:
         assert 0 <= scalars["knn_top1"] <= 100
     if KINDS[name] == "evaluation":
         metrics = [value for key, value in scalars.items() if re.search("accuracy|recall|mAP|top1", key)]

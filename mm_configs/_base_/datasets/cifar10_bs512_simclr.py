@@ -40,7 +40,7 @@ train_dataloader = dict(
 knn_dataset = dict(type="CIFAR10", data_root="data/cifar10/", pipeline=[dict(type="PackInputs")])
 custom_hooks = [
     dict(
-        type="KNNEvalHook",
+        type="imsvd_plugins.KNNEvalHook",
         interval=10,
         k=20,
         temperature=0.07,
@@ -53,7 +53,7 @@ custom_hooks = [
 test_dataloader = dict(batch_size=512, num_workers=4, dataset=dict(knn_dataset, split="test"))
 test_evaluator = []
 test_cfg = dict(
-    type="KNNLoop",
+    type="imsvd_plugins.KNNLoop",
     k=20,
     temperature=0.07,
     train_dataloader=dict(batch_size=512, num_workers=4, dataset=dict(knn_dataset, split="train")),

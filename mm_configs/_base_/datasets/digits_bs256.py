@@ -24,7 +24,7 @@ train_dataloader = dict(
     batch_sampler=dict(type="imsvd_plugins.SeededBatchSampler", drop_last=True),
     collate_fn=dict(type="default_collate"),
     dataset=dict(
-        type="Digits",
+        type="imsvd_plugins.Digits",
         split="train",
         size=16,
         pipeline=[
@@ -34,22 +34,22 @@ train_dataloader = dict(
     ),
 )
 
-knn_dataset = dict(type="Digits", size=16, pipeline=[dict(type="PackInputs")])
+knn_dataset = dict(type="imsvd_plugins.Digits", size=16, pipeline=[dict(type="PackInputs")])
 custom_hooks = [
     dict(
-        type="KNNEvalHook",
+        type="imsvd_plugins.KNNEvalHook",
         interval=1,
         train_dataloader=dict(batch_size=256, num_workers=0, dataset=dict(knn_dataset, split="train")),
         test_dataloader=dict(batch_size=256, num_workers=0, dataset=dict(knn_dataset, split="test")),
     ),
-    dict(type="RepresentationHook", interval=10),
+    dict(type="imsvd_plugins.RepresentationHook", interval=10),
 ]
 
 # kNN of a finished checkpoint; mmpretrain's FeatureExtractor takes the images' pipeline from here too.
 test_dataloader = dict(batch_size=256, num_workers=0, persistent_workers=False, dataset=dict(knn_dataset, split="test"))
 test_evaluator = []
 test_cfg = dict(
-    type="KNNLoop",
+    type="imsvd_plugins.KNNLoop",
     k=20,
     temperature=0.07,
     train_dataloader=dict(batch_size=256, num_workers=0, dataset=dict(knn_dataset, split="train")),

@@ -20,7 +20,7 @@ train_dataloader = dict(
 knn_dataset = dict(type="CustomDataset", data_root=data_root, pipeline=_base_.test_pipeline)
 custom_hooks = [
     dict(
-        type="KNNEvalHook",
+        type="imsvd_plugins.KNNEvalHook",
         interval=10,
         k=20,
         temperature=0.07,

@@ -60,7 +60,7 @@ knn_dataset = dict(type="ImageNet", data_root="data/imagenet/", pipeline=test_pi
 test_dataloader = dict(batch_size=32, num_workers=4, dataset=dict(knn_dataset, split="val"))
 test_evaluator = []
 test_cfg = dict(
-    type="KNNLoop",
+    type="imsvd_plugins.KNNLoop",
     k=20,
     temperature=0.07,
     train_dataloader=dict(batch_size=32, num_workers=4, dataset=dict(knn_dataset, split="train")),

@@ -1,7 +1,7 @@
 # IMSVD for a batch of 256 on one GPU. All numbers are our choice: with K = 16 bins off_diagonal's two bounds,
 # -log(256) and -2 log(16), meet.
 model = dict(
-    type="IMSVD",
+    type="imsvd_plugins.IMSVD",
     backbone=dict(type="ResNet", depth=18, zero_init_residual=True),
     neck=dict(
         type="NonLinearNeck",
@@ -14,5 +14,5 @@ model = dict(
         with_last_bn=False,
         with_avg_pool=True,
     ),
-    head=dict(type="IMSVDHead", loss=dict(type="IMSVDLoss", num_bins=16)),
+    head=dict(type="imsvd_plugins.IMSVDHead", loss=dict(type="imsvd_plugins.IMSVDLoss", num_bins=16)),
 )

@@ -1,6 +1,6 @@
 # K = 32 bins for each of M = 32 variables. ResNet_CIFAR has the 3 x 3 stem without max-pooling.
 model = dict(
-    type="IMSVD",
+    type="imsvd_plugins.IMSVD",
     backbone=dict(type="ResNet_CIFAR", depth=18),
     neck=dict(
         type="NonLinearNeck",
@@ -13,5 +13,5 @@ model = dict(
         with_last_bn=False,
         with_avg_pool=True,
     ),
-    head=dict(type="IMSVDHead", loss=dict(type="IMSVDLoss", num_bins=32)),
+    head=dict(type="imsvd_plugins.IMSVDHead", loss=dict(type="imsvd_plugins.IMSVDLoss", num_bins=32)),
 )

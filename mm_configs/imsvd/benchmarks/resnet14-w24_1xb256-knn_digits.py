@@ -6,11 +6,11 @@ model = dict(type="ImageClassifier", neck=dict(_delete_=True, type="GlobalAverag
 
 data_preprocessor = dict(mean=[78.0] * 3, std=[96.0] * 3)
 
-dataset = dict(type="Digits", size=16, pipeline=[dict(type="PackInputs")])
+dataset = dict(type="imsvd_plugins.Digits", size=16, pipeline=[dict(type="PackInputs")])
 test_dataloader = dict(batch_size=256, num_workers=0, dataset=dict(dataset, split="test"))
 test_evaluator = []
 test_cfg = dict(
-    type="KNNLoop",
+    type="imsvd_plugins.KNNLoop",
     k=20,
     temperature=0.07,
     train_dataloader=dict(batch_size=256, num_workers=0, dataset=dict(dataset, split="train")),

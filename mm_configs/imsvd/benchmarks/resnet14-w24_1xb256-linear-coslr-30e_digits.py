@@ -22,7 +22,7 @@ model = dict(
 
 data_preprocessor = dict(num_classes=10, mean=[78.0] * 3, std=[96.0] * 3)
 
-dataset = dict(type="Digits", size=16, pipeline=[dict(type="PackInputs")])
+dataset = dict(type="imsvd_plugins.Digits", size=16, pipeline=[dict(type="PackInputs")])
 train_dataloader = dict(
     batch_size=256,
     num_workers=0,

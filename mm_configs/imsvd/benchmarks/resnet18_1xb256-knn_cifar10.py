@@ -15,7 +15,7 @@ dataset = dict(type="CIFAR10", data_root="data/cifar10/", pipeline=[dict(type="P
 test_dataloader = dict(batch_size=256, num_workers=4, dataset=dict(dataset, split="test"))
 test_evaluator = []
 test_cfg = dict(
-    type="KNNLoop",
+    type="imsvd_plugins.KNNLoop",
     k=20,
     temperature=0.07,
     train_dataloader=dict(batch_size=256, num_workers=4, dataset=dict(dataset, split="train")),
