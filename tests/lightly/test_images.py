@@ -191,3 +191,5 @@ def test_labelled_images_are_there_for_an_evaluation(photos, tmp_path):
     with pytest.warns(UserWarning, match="cannot be read"):
         without = opened(photos)
     assert (without.bank_dataloader(), without.val_dataloader()) == (None, [])
+    with pytest.raises(ValueError, match="val_root must be a folder of labelled images to validate on, got None"):
+        without.setup("validate")

@@ -93,7 +93,7 @@ class ImagesDataModule(ViewsDataModule):
         """Open what was found.
 
         Raises:
-            SettingsError: If a folder holds no images, too few, or none for a class.
+            SettingsError: If a folder holds no images, too few, or none for a class, or there are none to validate on.
         """
         if self.trainer:
             found = (self._found, self._labelled, self._fault)
@@ -102,6 +102,8 @@ class ImagesDataModule(ViewsDataModule):
             self.prepare_data()
         if self._fault or self._found is None:
             raise SettingsError(self._fault)
+        if stage == "validate" and self._labelled is None:
+            raise SettingsError("val_root must be a folder of labelled images to validate on, got None.")
         self._open(self._found.readable)
         if stage != "fit":
             return
