@@ -64,6 +64,7 @@ def test_a_second_look_decodes_nothing(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(image_check, "_fault", lambda path: pytest.fail(f"{path} was decoded"))
     with pytest.warns(UserWarning, match="cannot be read"):
         again = opened(photos, tmp_path / "run")
+    assert (tmp_path / "run" / "images_of_root.json").is_file()
     assert again.train_dataset.get_filenames() == first.train_dataset.get_filenames()
     assert len(opened(photos, check_images=False).train_dataset) == 40
 

@@ -68,16 +68,11 @@ class ImagesDataModule(ViewsDataModule):
 
     def prepare_data(self) -> None:
         """Look through the folders, on one process; :meth:`setup` gives the others what was found."""
-        cache = Path(self.trainer.default_root_dir) if self.trainer else None
+        self._fault = ""
         try:
-            self._found = find_images("root", self.root, self.check_images, cache and cache / "images.json")
-            report(self._found)
+            self._found = self._find("root", self.root)
             if self.val_root is not None:
-                val_found = find_images(
-                    "val_root", self.val_root, self.check_images, cache and cache / "val_images.json"
-                )
-                report(val_found)
-                self._labelled = find_labelled(self._found, val_found)
+                self._labelled = find_labelled(self._found, self._find("val_root", self.val_root))
         except (OSError, ValueError) as error:
             # Not here, where the other processes would wait for this one.
             self._fault = str(error)
