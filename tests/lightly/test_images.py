@@ -64,6 +64,7 @@ def test_a_second_look_decodes_nothing(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(image_check, "_fault", lambda path: pytest.fail(f"{path} was decoded"))
     with pytest.warns(UserWarning, match="cannot be read"):
         again = opened(photos, tmp_path / "run")
+    assert (tmp_path / "run" / "images_of_root.json").is_file()
     assert again.train_dataset.get_filenames() == first.train_dataset.get_filenames()
     assert len(opened(photos, check_images=False).train_dataset) == 40
 
@@ -191,3 +192,5 @@ def test_labelled_images_are_there_for_an_evaluation(photos, tmp_path):
     with pytest.warns(UserWarning, match="cannot be read"):
         without = opened(photos)
     assert (without.bank_dataloader(), without.val_dataloader()) == (None, [])
+    with pytest.raises(ValueError, match="val_root must be a folder of labelled images to validate on, got None"):
+        without.setup("validate")

@@ -68,16 +68,11 @@ class ImagesDataModule(ViewsDataModule):
 
     def prepare_data(self) -> None:
         """Look through the folders, on one process; :meth:`setup` gives the others what was found."""
-        cache = Path(self.trainer.default_root_dir) if self.trainer else None
+        self._fault = ""
         try:
-            self._found = find_images("root", self.root, self.check_images, cache and cache / "images.json")
-            report(self._found)
+            self._found = self._find("root", self.root)
             if self.val_root is not None:
-                val_found = find_images(
-                    "val_root", self.val_root, self.check_images, cache and cache / "val_images.json"
-                )
-                report(val_found)
-                self._labelled = find_labelled(self._found, val_found)
+                self._labelled = find_labelled(self._found, self._find("val_root", self.val_root))
         except (OSError, ValueError) as error:
             # Not here, where the other processes would wait for this one.
             self._fault = str(error)
@@ -93,7 +88,7 @@ class ImagesDataModule(ViewsDataModule):
         """Open what was found.
 
         Raises:
-            SettingsError: If a folder holds no images, too few, or none for a class.
+            SettingsError: If a folder holds no images, too few, or none for a class, or there are none to validate on.
         """
         if self.trainer:
             found = (self._found, self._labelled, self._fault)
@@ -102,6 +97,8 @@ class ImagesDataModule(ViewsDataModule):
             self.prepare_data()
         if self._fault or self._found is None:
             raise SettingsError(self._fault)
+        if stage == "validate" and self._labelled is None:
+            raise SettingsError("val_root must be a folder of labelled images to validate on, got None.")
         self._open(self._found.readable)
         if stage != "fit":
             return
