@@ -305,7 +305,7 @@ class TestExportedBackbones:
     def test_of_arrays_nothing_is_assumed(self, folder, tmp_path, embed):
         from imsvd_plugins.lightly.backbones import ResNet
 
-        file = self.exported(ResNet(18, in_channels=13), "timm", tmp_path)
+        file = self.exported(ResNet(18, in_channels=13), "timm", tmp_path, ".pth")
         printed = embed(folder, tmp_path / "out.npz", checkpoint=file, status=2)
         assert "the network takes 13 channel(s), and its views give 3: a training by" in printed.splitlines()[-1]
 
