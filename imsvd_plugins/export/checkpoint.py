@@ -2,6 +2,7 @@
 
 import ast
 import os
+import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
@@ -122,6 +123,7 @@ def _load(path: Path) -> Any:
         )
     if is_safetensors(path):
         return {"state_dict": read_safetensors(path)}
+    _check_checksums(path)
     try:
         unread: list[Any] = [(_Unread, name) for name in torch.serialization.get_unsafe_globals_in_checkpoint(path)]
         with torch.serialization.safe_globals(unread):
@@ -134,6 +136,19 @@ def _load(path: Path) -> Any:
     except Exception as error:
         # A damaged file, or one that was made to do harm, may fail in any way.
         raise ValueError(f"{path} is no whole checkpoint that torch.save wrote: {_lines(error)[0]}") from error
+
+
+def _check_checksums(path: Path) -> None:
+    """Refuse a file whose bytes have changed: torch reads such tensors without a word."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()
+    except (OSError, zipfile.BadZipFile):
+        return  # torch says what is wrong with it.
+    if damaged is not None:
+        raise ValueError(f"{path} is damaged: {damaged!r} in it has another checksum than when it was written.")
 
 
 def _lines(error: Exception) -> list[str]:

@@ -173,3 +173,15 @@ def test_a_class_that_a_config_names_is_not_in_the_line_to_paste(tmp_path, monke
         assert shown or notes == [
             "The checkpoint says that its class is 'os.system': model is a network of that class."
         ]
+
+
+def test_a_checkpoint_whose_bytes_have_changed_is_refused(tmp_path, failure):
+    """torch itself reads the changed tensor without a word."""
+    state = {f"backbone.{name}": tensor for name, tensor in ResNet(18).state_dict().items()}
+    file = tmp_path / "last.ckpt"
+    torch.save({"state_dict": state}, file)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    file.write_bytes(content)
+    torch.load(file, weights_only=True)
+    assert "is damaged: 'last/data/" in failure(file, "timm")

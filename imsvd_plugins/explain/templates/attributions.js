@@ -31,7 +31,9 @@ function attributionFigure(attribution, linked) {
     pixels.data.set([value > 0 ? 214 : 33, value > 0 ? 24 : 102, value > 0 ? 43 : 200, Math.round(175 * Math.sqrt(strength) * (strength > 0.04))], 4 * at);
   });
   context.putImageData(pixels, 0, 0);
-  const exact = attribution.completeness === null ? null : el("small", {}, `The heat sums up to the change of the network's output within ${percent(attribution.completeness)}.`);
+  const exact = attribution.completeness === null ? null : el("small", {}, attribution.completeness > 1
+    ? "The network's output hardly changes here, and the heat does not sum up to its change."
+    : `The heat sums up to the change of the network's output within ${percent(attribution.completeness)}.`);
   return el("figure", { class: "block" },
     el("figcaption", {}, linked
       ? el("a", { href: `#image=${attribution.image}` }, `image ${attribution.image}, bin ${attribution.bin}`)
