@@ -35,7 +35,8 @@ OF_DIGITS = ["first_config.py", "watched.py"]
 # These have a test of their own, here or where it is said.
 OTHERS = [
     "features.py",
-    *("embed_digits.py", "variables.py"),  # tests/test_explain_command.py
+    *("embed_digits.py", "variables.py"),  # tests/commands/test_explain.py
+    *("photos.yaml", "near.py", "finetune.py", "four_bands.py", "mine.py"),  # test_guides.py
     *("pyproject.toml", "rational_quadratic.py"),  # tests/test_third_party.py
 ]
 
