@@ -22,7 +22,7 @@ from imsvd_plugins.lightly import (
     IMSVDProjectionHead,
 )
 from imsvd_plugins.lightly.backbones import TimmBackbone
-from imsvd_plugins.openmmlab.train import resolve_config
+from imsvd_plugins.openmmlab.shipped_configs import resolve_config
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "backbones.md").read_text()
 FRAGMENTS = {
