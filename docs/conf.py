@@ -38,6 +38,7 @@ _OTHERS = (
 nitpick_ignore_regex = [
     (r"py:.*", rf"({_OTHERS.replace(' ', '|')})(\..*)?"),
     (r"py:class", r"imsvd_plugins\.training\.chunks\.Outputs"),  # a type variable
+    (r"py:class", r"imsvd_plugins\.lightly\.data\.folder_search\.Found"),  # what a data module keeps to itself
     (r"py:class", r"imsvd_plugins\.explain\.page\.ImagesByIndex"),  # what `Images` is, for the page's writer
 ]
 

@@ -13,6 +13,7 @@ from imsvd_plugins.data.image_files import find_image_files
 from imsvd_plugins.extras import missing_extra
 
 _TIFF = (".tif", ".tiff")
+#: Suffixes of the files that hold arrays, in any case.
 SUFFIXES = (".npy", ".png", *_TIFF)
 LAYOUTS = ("CHW", "HWC")
 _KEPT = ("uint8", "uint16", "int16", "float32")

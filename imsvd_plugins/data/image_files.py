@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-# Suffixes of image files, upper or lower case.
+#: Suffixes of image files, upper or lower case.
 SUFFIXES = frozenset(
     f".{kind}"
     for kind in (

@@ -22,7 +22,7 @@ class CheckpointError(ConfigError, RuntimeError):
 
 @contextmanager
 def as_config_errors() -> Iterator[None]:
-    """Turn the errors of :mod:`imsvd_plugins.checks` into config errors."""
+    """Turn the errors of ``imsvd_plugins.checks`` into config errors."""
     try:
         yield
     except TypeError as error:

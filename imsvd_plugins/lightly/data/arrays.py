@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningDataModule
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchvision.transforms import v2 as T
@@ -89,8 +88,9 @@ class ArraysDataModule(ViewsDataModule):
             raise SettingsError(f"the backbone's in_channels must be the data's {self.form.channels}, got {taken}.")
         super().setup(stage)
 
-    # Lightning's own, which it takes for none: without labels there is nothing to validate.
-    val_dataloader = LightningDataModule.val_dataloader
+    def val_dataloader(self) -> Any:
+        """No loaders: without labels there is nothing to validate."""
+        return []
 
     def bank_dataloader(self) -> None:  # type: ignore[override]
         """None, for the same reason."""
