@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 import torch
+from lightly.models.modules.heads import ProjectionHead
 from lightly.models.utils import deactivate_requires_grad, update_momentum
 from lightly.utils.scheduler import cosine_schedule
 from torch import Tensor, nn
@@ -12,7 +13,13 @@ from imsvd_plugins.functional.discretization import check_num_bins
 from imsvd_plugins.functional.multi_crop import largest_views
 from imsvd_plugins.lightly.errors import SettingsError
 from imsvd_plugins.lightly.heads import HSICPredictionHead, HSICProjectionHead, IMSVDProjectionHead
-from imsvd_plugins.lightly.self_supervised import Batch, MakeOptimizer, MakeScheduler, SelfSupervisedModule
+from imsvd_plugins.lightly.self_supervised import (
+    Batch,
+    MakeOptimizer,
+    MakeScheduler,
+    SelfSupervisedModule,
+    check_criterion,
+)
 from imsvd_plugins.lightly.transforms import HSICTransform, IMSVDTransform
 from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 from imsvd_plugins.training.chunks import in_chunks
@@ -34,7 +41,8 @@ class IMSVD(SelfSupervisedModule):
             no such classifier, and images without labels.
         backbone: Images to features ``(N, d)`` or ``(N, d, 1, 1)``; None for ResNet-50 with zero-initialised residuals.
         projection_head: None for the paper's, from 2048 features to 8160 logits.
-        criterion: None for the paper's, 80 bins, over the batch of all devices.
+        criterion: A loss with ``forward_components(*z_views)``, which returns a named tuple with the ``loss``; None for
+            the paper's, 80 bins, over the batch of all devices.
         warmup_epochs: Epochs of linear warm-up; a shorter training is warm-up alone, up to the peak.
         optimizer: Makes the optimizer from parameter groups, such as ``functools.partial(SGD, lr=0.2)``; None for the
             paper's.
@@ -60,8 +68,8 @@ class IMSVD(SelfSupervisedModule):
         num_classes: int | None,
         *,
         backbone: nn.Module | None = None,
-        projection_head: IMSVDProjectionHead | None = None,
-        criterion: IMSVDLoss | None = None,
+        projection_head: ProjectionHead | None = None,
+        criterion: nn.Module | None = None,
         warmup_epochs: int = 10,
         optimizer: MakeOptimizer | None = None,
         decay_norms_and_biases: bool = False,
@@ -82,10 +90,13 @@ class IMSVD(SelfSupervisedModule):
             check_finite,
             chunk_size,
         )
-        self.criterion = criterion or IMSVDLoss(num_bins=80, gather_distributed=True)
+        self.criterion = check_criterion(criterion or IMSVDLoss(num_bins=80, gather_distributed=True))
+        num_bins = getattr(self.criterion, "num_bins", None)  # another package's loss may have none
+        if num_bins is None:
+            return
         width = projection_head.layers[-1].out_features
-        check_num_bins(self.criterion.num_bins, width)
-        if self.criterion.num_bins == width:
+        check_num_bins(num_bins, width)
+        if num_bins == width:
             raise ValueError(
                 f"num_bins = {width} of as many outputs of projection_head make a single variable, and IMSVD is of "
                 "pairs of them: take a smaller num_bins or a larger output_dim."
@@ -129,7 +140,7 @@ class SSLHSIC(SelfSupervisedModule):
         backbone: Images to features ``(N, d)`` or ``(N, d, 1, 1)``; None for ResNet-50 with zero-initialised residuals.
         projection_head: None for the paper's, from 2048 features to 256.
         prediction_head: None for the paper's, from 256 to 256.
-        criterion: None for the paper's, with 512 random features, over the batch of all devices.
+        criterion: As for :class:`IMSVD`; None for the paper's, with 512 random features, over the batch of all devices.
         warmup_epochs: Epochs of linear warm-up; a shorter training is warm-up alone, up to the peak.
         optimizer: Makes the optimizer from parameter groups, such as ``functools.partial(SGD, lr=0.2)``; None for the
             paper's.
@@ -154,9 +165,9 @@ class SSLHSIC(SelfSupervisedModule):
         num_classes: int | None,
         *,
         backbone: nn.Module | None = None,
-        projection_head: HSICProjectionHead | None = None,
-        prediction_head: HSICPredictionHead | None = None,
-        criterion: HSICLoss | None = None,
+        projection_head: ProjectionHead | None = None,
+        prediction_head: ProjectionHead | None = None,
+        criterion: nn.Module | None = None,
         warmup_epochs: int = 10,
         optimizer: MakeOptimizer | None = None,
         decay_norms_and_biases: bool = False,
@@ -185,7 +196,7 @@ class SSLHSIC(SelfSupervisedModule):
                 f"prediction_head must map the {width} outputs of projection_head to as many, got a head from "
                 f"{first.in_features} to {last.out_features}."
             )
-        self.criterion = criterion or HSICLoss(gather_distributed=True)
+        self.criterion = check_criterion(criterion or HSICLoss(gather_distributed=True))
         self.target_backbone = copy.deepcopy(self.backbone)
         self.target_projection_head = copy.deepcopy(self.projection_head)
         deactivate_requires_grad(self.target_backbone)

@@ -22,7 +22,6 @@ from imsvd_plugins.lightly.backbones import ResNet
 from imsvd_plugins.lightly.errors import SettingsError
 from imsvd_plugins.lightly.finite import WatchedModule
 from imsvd_plugins.lightly.resume import resumed_settings
-from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 
 Batch = Sequence[Any]  # views, labels and, from a LightlyDataset, file names
 MakeOptimizer = Callable[[Any], Optimizer]  # from parameter groups
@@ -37,7 +36,7 @@ class SelfSupervisedModule(WatchedModule):
 
     method: ClassVar[str]
     learning_rate: ClassVar[float]  # peak, at a global batch of 256
-    criterion: IMSVDLoss | HSICLoss
+    criterion: Any  # of this package or another's: see check_criterion
 
     def __init__(
         self,
@@ -234,3 +233,17 @@ class SelfSupervisedModule(WatchedModule):
         self.log_dict(classifier_log, **settings)
         total: Tensor = terms.loss + classifier_loss
         return total
+
+
+def check_criterion(criterion: nn.Module) -> nn.Module:
+    """Refuse a loss without the method that the modules call.
+
+    Raises:
+        TypeError: If it has no ``forward_components``.
+    """
+    if not callable(getattr(criterion, "forward_components", None)):
+        raise TypeError(
+            "criterion must have a method forward_components(*z_views) that returns a named tuple with the loss, as "
+            f"IMSVDLoss and HSICLoss have, got {type(criterion).__name__}."
+        )
+    return criterion

@@ -2,10 +2,12 @@ import copy
 import math
 from functools import partial
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 import torch
 import torch.distributed as dist
+from lightly.models.modules.heads import ProjectionHead
 from lightly.utils.lars import LARS
 from pytorch_lightning import Callback
 from torch import nn
@@ -428,3 +430,31 @@ def test_a_batch_in_chunks_trains_as_the_whole(method):
 def test_a_wrong_chunk_size_is_named():
     with pytest.raises(ValueError, match="chunk_size must be an int >= 1, got 0"):
         IMSVD(8, 10, backbone=nn.Identity(), chunk_size=0)
+
+
+class OtherTerms(NamedTuple):
+    loss: torch.Tensor
+    distance: torch.Tensor
+
+
+class OtherLoss(nn.Module):
+    """As another package may have it: no num_bins, no state, terms of its own."""
+
+    def forward_components(self, z_a, z_b, *more_views):
+        distance = (z_a - z_b).square().mean()
+        return OtherTerms(distance, distance.detach())
+
+
+def test_another_packages_head_and_loss_train(loaders, make_trainer):
+    head = ProjectionHead([(6, 8, nn.BatchNorm1d(8), nn.ReLU()), (8, 8, None, None)])
+    backbone = nn.Sequential(nn.Conv2d(3, 6, 3, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model = IMSVD(8, 10, backbone=backbone, projection_head=head, criterion=OtherLoss(), warmup_epochs=0)
+    trainer = make_trainer(max_epochs=1)
+    trainer.fit(model, *loaders)
+    assert trainer.callback_metrics["train_distance"] > 0
+
+
+@pytest.mark.parametrize("module", [IMSVD, SSLHSIC])
+def test_a_loss_without_terms_is_refused(module):
+    with pytest.raises(TypeError, match=r"criterion must have a method forward_components.*got MSELoss"):
+        module(8, 10, criterion=nn.MSELoss())
