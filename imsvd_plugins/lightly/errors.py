@@ -1,4 +1,4 @@
-"""The class of a mistake in the settings, by which the command line knows it from a fault in the code."""
+"""The error class of mistakes in the settings, which the command line tells from faults in the code."""
 
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
