@@ -26,16 +26,17 @@ class LabelledImages(NamedTuple):
 def find_labelled(training: Found, labelled: Found) -> LabelledImages:
     """Divide labelled images into bank and queries.
 
-    Classes are the sub-folders of the labelled folder. If the training folder has all of them too, its images are the
-    bank, as usual. If the labelled folder has the two parts ``train`` and ``val``, each with the classes, ``train`` is
-    the bank. Otherwise the bank is every second image of each class.
+    If the labelled folder consists of the two parts ``train`` and ``val``, each with a sub-folder per class, ``train``
+    is the bank. Otherwise the classes are the labelled folder's sub-folders. If the training folder has all of them
+    too, its images are the bank, as usual. If not, the bank is every second image of each class.
 
     Args:
         training: The images of the training folder.
         labelled: The images of the labelled folder.
 
     Raises:
-        ValueError: If no image is in a sub-folder, a class has too few images, or the two parts have different classes.
+        ValueError: If no image is in a sub-folder, a class has too few images, or ``val`` has a class that ``train``
+            lacks.
     """
     if {PurePath(file).parts[0] for file in labelled.readable} == {"train", "val"}:
         bank, queries = (_by_class(labelled.readable, part) for part in ("train", "val"))
