@@ -16,7 +16,7 @@ def standard_plain_view(size: int) -> View:
 
 
 def standard_random_view(size: int) -> View:
-    """A random crop ``(3, size, size)`` with colour jitter and perhaps mirrored, with ImageNet's normalisation."""
+    """A random crop ``(3, size, size)``, perhaps mirrored, colour-jittered or grey, with ImageNet's normalisation."""
     return T.Compose(  # type: ignore[no-any-return]
         [
             T.RandomResizedCrop(size, scale=(0.2, 1.0)),
