@@ -95,7 +95,7 @@ class LabelledImageFolder(ImageFolder):
             )
         self._metainfo["classes"] = tuple(classes)
         numbers = {name: number for number, name in enumerate(classes)}
-        # The images are sorted by class, so every class has its share in both parts.
+        # The images are sorted by class, so every class with at least five images is in both parts.
         return [
             (image, numbers[image.split(os.sep)[0]])
             for index, image in enumerate(images)

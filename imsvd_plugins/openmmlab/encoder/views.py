@@ -171,7 +171,7 @@ def _pipeline_of(dataset: Any) -> Pipeline | None:
 
 
 def _crop_sizes(node: Any) -> Iterator[int]:
-    """Sizes of all random crops in a pipeline."""
+    """Sizes of all crops in a pipeline, including those of ``ChannelView``."""
     if isinstance(node, dict):
         for key in ("scale", "size", "crop_size"):
             value = node.get(key)
