@@ -32,7 +32,7 @@ def _listing() -> str:
 
 
 def main(argv: list[str], tool: str = "train") -> None:
-    """Run one of mmpretrain's tools in this process.
+    """Run an mmpretrain tool in this process.
 
     Args:
         argv: CONFIG, then the tool's own arguments.

@@ -72,7 +72,7 @@ def bare_backbone(weights: dict[str, Tensor], name: str | None = None) -> BareBa
 
 
 def load_encoder(state: dict[str, Tensor], name: str | None = None, size: int | None = None) -> Encoder:
-    """An encoder without projections, from a model's weights or from those of its backbone alone.
+    """An encoder without projections, from the weights of a model or of its backbone.
 
     Args:
         state: Tensors by name.

@@ -89,7 +89,7 @@ def write_figures(report: Report, folder: str | Path) -> list[Path]:
     """Write ``overview.png``, if there are variables, and ``representation.png``.
 
     Args:
-        report: What to draw.
+        report: The report to draw.
         folder: An existing folder.
 
     Returns:

@@ -139,14 +139,14 @@ def _load(path: Path) -> Any:
 
 
 def _check_checksums(path: Path) -> None:
-    """Refuse a file whose bytes have changed: torch reads such tensors without a word."""
+    """Raise if a file's bytes have changed, because torch reads such tensors without an error."""
     if not zipfile.is_zipfile(path):
         return
     try:
         with zipfile.ZipFile(path) as file:
             damaged = file.testzip()
     except (OSError, zipfile.BadZipFile):
-        return  # torch says what is wrong with it.
+        return  # torch will report the fault.
     if damaged is not None:
         raise ValueError(f"{path} is damaged: {damaged!r} in it has another checksum than when it was written.")
 

@@ -82,7 +82,7 @@ class JointDistributionCallback(TwoViewsCallback):
     def __init__(self, interval: int = 10, num_samples: int = 2048, num_variables: int = 4) -> None:
         super().__init__(interval, num_samples)
         check_integer("num_variables", num_variables, minimum=1)
-        from imsvd_plugins import explain  # noqa: F401, PLC0415  (an extra: if it is absent, fail now and not in the last epoch)
+        from imsvd_plugins import explain  # noqa: F401, PLC0415  (an extra: fail now, not in the last epoch)
 
         self.num_variables = num_variables
 

@@ -49,7 +49,7 @@ def load_encoder(
     weights. Their names and shapes identify the backbone, and the head is Lightly's with the same widths.
 
     Args:
-        checkpoint: What :func:`~imsvd_plugins.export.checkpoint.read_checkpoint` gives.
+        checkpoint: The result of :func:`~imsvd_plugins.export.checkpoint.read_checkpoint`.
         config: The training's YAML file, which is trusted; None for the settings in the checkpoint. From these only
             networks and transforms of Lightly, torch, torchvision, timm and this package are built.
         backbone: ``timm/NAME`` or ``torchvision/NAME``, for a backbone that neither settings nor weights identify.

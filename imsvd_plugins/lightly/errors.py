@@ -1,4 +1,4 @@
-"""The error class of mistakes in the settings, which the command line tells from faults in the code."""
+"""The error class for invalid settings, by which the command line distinguishes them from faults in the code."""
 
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 

@@ -20,7 +20,7 @@ class IMSVDProjectionHead(ProjectionHead):
         num_layers: Number of linear layers, at least 2.
 
     Raises:
-        TypeError: If ``num_layers`` is no integer.
+        TypeError: If ``num_layers`` is not an integer.
         ValueError: If ``num_layers`` is below 2.
     """
 

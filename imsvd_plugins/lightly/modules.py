@@ -115,12 +115,12 @@ class SSLHSIC(SelfSupervisedModule):
 
     LARS with rate 0.4 for a batch of 256, weight decay 1e-6, momentum 0.9. The loss takes four sets of vectors: the
     online predictions and the target projections of both views. With multi-crop, which is beyond the paper, it takes
-    the predictions of all views and the target projections of the largest: small crops have no target projections. The
-    target network is a moving average of the online network; its momentum rises from 0.99 to 1 by a cosine. The module
-    logs ``train_loss`` and, unweighted, ``train_hsic_zy``, ``train_hsic_zz`` and ``train_scale``. The online
-    classifier's metrics have Lightly's names. The paper evaluates an average of the weights: give the trainer
-    ``EMAWeightAveraging(decay=0.999)``, which Lightning has since 2.6.
-    ``load_from_checkpoint`` works as for :class:`IMSVD`, and the same caution applies.
+    the predictions of all views and the target projections of the largest, so small crops predict whole images and not
+    the reverse. The target network is a moving average of the online network; its momentum rises from 0.99 to 1 by a
+    cosine. The module logs ``train_loss`` and, unweighted, ``train_hsic_zy``, ``train_hsic_zz`` and ``train_scale``.
+    The online classifier's metrics have Lightly's names. The paper evaluates an average of the weights: give the
+    trainer ``EMAWeightAveraging(decay=0.999)``, which Lightning has since 2.6.
+    ``load_from_checkpoint`` works as for :class:`~imsvd_plugins.lightly.IMSVD`, and the same caution applies.
 
     Args:
         batch_size_per_device: Images per device and step. The paper's learning rate scales with the global batch. The

@@ -1,4 +1,4 @@
-"""What both methods' LightningModules share: backbone, online linear classifier, optimizer and its schedule."""
+"""The base of both methods' LightningModules: backbone, online linear classifier, optimizer and its schedule."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -29,7 +29,7 @@ class ExplainHook(Hook):
     """
 
     def __init__(self, interval: int = 10, num_samples: int = 2048) -> None:
-        from imsvd_plugins import explain  # noqa: F401, PLC0415  (an extra: if it is absent, fail now and not in the last epoch)
+        from imsvd_plugins import explain  # noqa: F401, PLC0415  (an extra: fail now, not in the last epoch)
 
         with as_config_errors():
             check_integer("interval of ExplainHook", interval, minimum=1)
