@@ -1,4 +1,4 @@
-"""From a checkpoint's file to an encoder, whatever host wrote it."""
+"""Loading an encoder from a checkpoint's file, for any host."""
 
 import warnings
 from pathlib import Path
@@ -27,20 +27,21 @@ def load_encoder(
     Args:
         checkpoint: mmengine's or Lightning's checkpoint; or the weights that ``export``, ``torch.save`` or safetensors
             wrote, of a backbone or of a model whose attribute ``backbone`` it is.
-        config: The training's config, for what the checkpoint does not tell or may not name: mmpretrain's file or a
+        config: The training's config, for settings that the checkpoint lacks or may not name: an mmpretrain file, a
             shipped config's name, or a YAML file of ``imsvd-plugins lightly``. It is trusted.
-        backbone: ``timm/NAME`` or ``torchvision/NAME``, for a checkpoint that does not tell what its backbone is.
-        size: Pixels of a side of the plain view; None for the training's.
-        device: Where to compute; None for a GPU if there is one.
+        backbone: ``timm/NAME`` or ``torchvision/NAME``, for a checkpoint that does not identify its backbone.
+        size: Side of the plain view in pixels; None for the training's.
+        device: The device; None for a GPU if there is one.
 
     Raises:
-        ImportError: If the host that wrote it is not installed, or safetensors for a file of its.
-        ValueError: If there is no such checkpoint or device, the config does not fit, or the network cannot be told.
+        ImportError: If the host that wrote it is not installed, or safetensors for a safetensors file.
+        ValueError: If there is no such checkpoint or device, the config does not fit, or the network cannot be
+            identified.
     """
     where = _device(device)
     content = read_checkpoint(checkpoint)
     try:
-        # What OpenMMLab's packages warn of when they are imported says nothing to a user of this.
+        # Import warnings of OpenMMLab's packages mean nothing to a user of this function.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "pkg_resources is deprecated as an API")
             warnings.filterwarnings("ignore", "Fail to import ``MultiScaleDeformableAttention``")
@@ -68,7 +69,7 @@ def _load(content: dict[str, Any], config: str | None, backbone: str | None, siz
 
 
 def _check_channels(encoder: "Encoder") -> None:
-    """The views have as many channels as the network takes."""
+    """Check that the views have as many channels as the network takes."""
     taken = input_channels(encoder.backbone)
     given = 3 if encoder.arrays is None else encoder.arrays.channels
     if taken not in (None, given):

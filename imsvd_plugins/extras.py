@@ -1,15 +1,15 @@
-"""Which extra to install for a part that needs a package that is not there."""
+"""Errors that say which extra to install for a missing package."""
 
 
 class MissingExtraError(ImportError):
-    """An extra is not installed. The message says which, and how to install it."""
+    """An extra is not installed. The message says which one and how to install it."""
 
 
 def missing_extra(what: str, package: str, extra: str) -> MissingExtraError:
-    """The error for an absent package.
+    """The error for a missing package.
 
     Args:
-        what: What needs the package.
+        what: The part that needs the package.
         package: The package.
         extra: The extra, or several separated by commas, that installs it.
     """

@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         The exit status, 0.
 
     Raises:
-        ValueError: If the checkpoint, the images or the output does not do.
+        ValueError: If the checkpoint, the images or the output is unusable.
     """
     out: Path = arguments.out
     if out.is_dir() or not out.parent.is_dir():
@@ -120,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def load_from(arguments: argparse.Namespace) -> Any:
-    """The encoder that the options of :func:`add_encoder_options` and CHECKPOINT mean; what it assumes is printed."""
+    """The encoder for CHECKPOINT and the options of :func:`add_encoder_options`; its assumptions are printed."""
     from imsvd_plugins.encoders import load_encoder  # noqa: PLC0415
 
     encoder = load_encoder(
@@ -130,14 +130,14 @@ def load_from(arguments: argparse.Namespace) -> Any:
         size=arguments.size,
         device=arguments.device,
     )
-    # Before the images pass, which takes long: who reads that the size is wrong can stop it.
+    # Printed before the long pass over the images, so that the user can stop if the size is wrong.
     for note in encoder.notes:
         print(note, flush=True)
     return encoder
 
 
 def report_left_out(images: "Images", skipped: list[tuple[int, str]]) -> None:
-    """Name the images that could not be read, and say how many files are none."""
+    """Name the images that could not be read, and print how many files are not images."""
     if images.ignored:
         kinds = sorted({Path(name).suffix or "no suffix" for name in images.ignored})
         left_out = counted(len(images.ignored), "file")

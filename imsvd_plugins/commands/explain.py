@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         The exit status, 0.
 
     Raises:
-        ValueError: If the checkpoint, the images or the output does not do.
+        ValueError: If the checkpoint, the images or the output is unusable.
     """
     out: Path = arguments.out
 
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"{encoder.arrays.channels} channel(s); `imsvd-plugins embed` writes their features and codes."
         )
     images = open_images(arguments.images)
-    # Only now: it imports captum, scikit-learn and matplotlib, which a wrong argument need not wait for.
+    # Imported only now: captum, scikit-learn and matplotlib are slow, and wrong arguments should fail fast.
     from imsvd_plugins.explain import explain, write_report  # noqa: PLC0415
 
     report = explain(

@@ -18,21 +18,21 @@ class Network(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """The network's display name."""
 
     @property
     def note(self) -> str:
-        """What the weights do not tell and the user must know."""
+        """Facts that the weights do not tell and the user must know."""
 
     @property
     def libraries(self) -> tuple[str, ...]:
-        """The libraries that have it, which --format names."""
+        """The libraries that have it, by their names in --format."""
 
     def weights(self, library: str) -> "dict[str, Tensor]":
         """The weights by the library's names."""
 
     def code(self, library: str, file: str) -> str:
-        """The line that makes the network in that library and loads the file."""
+        """The line of code that makes the network in that library and loads the file."""
 
 
 def add_to(commands: Any) -> None:
@@ -65,8 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
         The exit status, 0.
 
     Raises:
-        ImportError: If a file is one of safetensors, which is not installed.
-        ValueError: If the checkpoint, its backbone or the output does not do.
+        ImportError: If a file is a safetensors file and safetensors is not installed.
+        ValueError: If the checkpoint, its backbone or the output is unusable.
     """
     checkpoint: Path = arguments.checkpoint
     if not checkpoint.is_file():
@@ -101,9 +101,9 @@ def run(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise ValueError(f"{checkpoint}: {error}") from None
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
-        # A network's names over tensors or settings that no network has: a file that was made by hand, perhaps to harm.
+        # A network's names with impossible tensors or settings: a hand-made file, perhaps a malicious one.
         raise ValueError(f"{checkpoint}: the shapes or settings are no network's ({error}).") from error
-    # Each with memory of its own and in the usual layout, whatever tensors shared and the training chose.
+    # Each tensor gets its own memory and the usual layout, even if tensors shared memory or the training changed it.
     content: dict[str, Any] = {
         name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()
     }
@@ -134,7 +134,7 @@ def _recognise(backbone: "Backbone", library: str) -> "Network":
     if library == "timm" and (model := find_timm_model(backbone)):
         return model
     finders: list[Callable[[dict[str, Tensor], dict[str, Any]], Network | None]]
-    # Swins before the ViTs and ConvNeXts before the ResNets, whose first layers have the same names.
+    # Swins come before ViTs and ConvNeXts before ResNets, because their first layers have the same names.
     finders = [find_convnext, find_swin, find_vit, find_resnet]
     network = next((found for find in finders if (found := find(backbone.weights, backbone.config))), None)
     if network is None:

@@ -1,6 +1,6 @@
-"""``imsvd-plugins train`` and ``test``: mmpretrain's own tools, for a shipped config's name or any config's path."""
+"""``imsvd-plugins train`` and ``test``: mmpretrain's own tools, for a shipped config's name or a config's path."""
 
-# First, because it says which extra to install where mmpretrain is absent.
+# First, because it says which extra to install if mmpretrain is absent.
 import imsvd_plugins.openmmlab  # noqa: F401, I001  # isort: split
 
 import argparse
@@ -32,14 +32,14 @@ def _listing() -> str:
 
 
 def main(argv: list[str], tool: str = "train") -> None:
-    """Run one of mmpretrain's tools in this process.
+    """Run an mmpretrain tool in this process.
 
     Args:
         argv: CONFIG, then the tool's own arguments.
         tool: "train" or "test".
 
     Raises:
-        SystemExit: If CONFIG is missing or unknown, has no rate to scale or cannot work (status 1), or when the tool
+        SystemExit: If CONFIG is missing, unknown or invalid, or has no rate to scale (status 1), or when the tool
             itself exits.
     """
     if not argv or argv[0] in ("-h", "--help"):
@@ -47,7 +47,7 @@ def main(argv: list[str], tool: str = "train") -> None:
         listing += "\n\nThose that end in _images train on any folder: --cfg-options data_root=FOLDER"
         print(f"usage: {_USAGE[tool]}\n\n{listing}\n\nThe tool's own help:\n")
         _run_tool(tool, ["--help"])
-    # Some launchers put an option of their own in front, --local-rank=0.
+    # Some launchers put their own option first, --local-rank=0.
     position = next((index for index, word in enumerate(argv) if not word.startswith("-")), len(argv))
     before, words, others = argv[:position], argv[position : position + 1], argv[position + 1 :]
     if not words or not all("=" in word for word in before):
@@ -59,13 +59,13 @@ def main(argv: list[str], tool: str = "train") -> None:
         raise SystemExit(f"imsvd-plugins {tool}: {error}") from None
     if tool == "train" and "--auto-scale-lr" in others:
         _check_base_batch_size(config)
-    # A checkpoint is a word too, and --cfg-options would swallow what follows it.
+    # A checkpoint is positional too, and --cfg-options would swallow the words after it.
     position = next((index for index, word in enumerate(others) if word.startswith("-")), len(others))
     more_words, options = others[:position], others[position:]
     several_on_cpu = _launcher(options) == "pytorch" and get_device() == "cpu"
     own_options = _own_options(config, tool, several_on_cpu=several_on_cpu)
     if own_options:
-        # The user's own --cfg-options come later and so win.
+        # The user's own --cfg-options come later and therefore win.
         own_options = ["--cfg-options", *own_options]
     refusal = ""
     if several_on_cpu:
@@ -77,12 +77,12 @@ def main(argv: list[str], tool: str = "train") -> None:
         refusal = f"imsvd-plugins {tool}: {error}"
     finally:
         if several_on_cpu:
-            # The runner is a reference cycle, and its model holds the group: were that still so when the interpreter
-            # ends, gloo's threads would now and then abort the process.
+            # The runner is a reference cycle, and its model holds the group. If the group still exists when the
+            # interpreter ends, gloo's threads sometimes abort the process.
             gc.collect()
             dist.destroy_process_group()
     if refusal:
-        # After all that mmengine has printed.
+        # After all of mmengine's output.
         sys.stdout.flush()
         raise SystemExit(refusal)
 
@@ -104,7 +104,7 @@ def _launcher(options: list[str]) -> str:
 
 
 def _own_options(config: Path, tool: str, *, several_on_cpu: bool) -> list[str]:
-    """What the tool needs beyond the config."""
+    """Options that the tool needs beyond the config."""
     cfg = Config.fromfile(config)
     options = _cpu_options(cfg) if several_on_cpu else []
     if tool == "train" and cfg.get("runner_type") is None:
@@ -113,14 +113,14 @@ def _own_options(config: Path, tool: str, *, several_on_cpu: bool) -> list[str]:
 
 
 def _cpu_options(cfg: Config) -> list[str]:
-    """What several CPU processes need: gloo, and a wrapper that binds the model to no GPU."""
+    """Options for several CPU processes: gloo, and a wrapper that does not bind the model to a GPU."""
     if cfg.get("model_wrapper_cfg") is not None:
         return ["env_cfg.dist_cfg.backend=gloo", "model_wrapper_cfg.device_ids=None"]
     return [
         "env_cfg.dist_cfg.backend=gloo",
         "model_wrapper_cfg.type=imsvd_plugins.CPUDistributedDataParallel",
         "model_wrapper_cfg.device_ids=None",
-        # With a wrapper in the config mmengine no longer applies these two itself.
+        # If the config has a wrapper, mmengine does not apply these two itself.
         "model_wrapper_cfg.broadcast_buffers=False",
         f"model_wrapper_cfg.find_unused_parameters={cfg.get('find_unused_parameters', False)}",
     ]
@@ -130,7 +130,7 @@ def _run_tool(tool: str, argv: list[str]) -> None:
     before = sys.argv
     sys.argv = [f"imsvd-plugins {tool}", *argv]
     try:
-        # A checkpoint of a stock config, too, is read here: see PlainCheckpointHook.
+        # This also reads checkpoints of stock configs: see PlainCheckpointHook.
         with torch.serialization.safe_globals(STAND_INS):
             runpy.run_path(os.fspath(_TOOLS / f"{tool}.py"), run_name="__main__")
     finally:

@@ -1,4 +1,4 @@
-"""What is in a folder of arrays, known before a training begins."""
+"""Checks and statistics of a folder of arrays, before a training starts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from imsvd_plugins.data.array_files import SUFFIXES, ArrayFormat, find_array_fil
 from imsvd_plugins.data.image_check import find_unreadable
 from imsvd_plugins.data.image_files import printable_name
 
-_NAMED = 3  # arrays in the message about wrong ones
+_NAMED = 3  # number of invalid arrays that a message names
 
 
 class ChannelStatistics(NamedTuple):
@@ -32,7 +32,7 @@ def arrays_of(root: str | Path) -> list[str]:
         root: The folder.
 
     Raises:
-        ValueError: If there is no such folder, or no array in it.
+        ValueError: If the folder does not exist or holds no array.
     """
     files, others = find_array_files(root)
     if not files:
@@ -51,17 +51,17 @@ def check_arrays(
 
     Args:
         root: The folder.
-        form: What the arrays must hold.
-        cache: A folder for a file that remembers what was found, so that only new and changed arrays are read again;
-            None to remember nothing.
+        form: The expected format of the arrays.
+        cache: A folder for a file that stores the result, so that only new and changed arrays are read again; None to
+            store nothing.
         on_array: Called with the number of arrays that were checked since its last call.
 
     Raises:
-        ImportError: If a TIFF is there and rasterio is not installed.
-        ValueError: If there is no array, or one is wrong; it names the first few.
+        ImportError: If there is a TIFF and rasterio is not installed.
+        ValueError: If there is no array, or one is invalid. The message names the first few.
     """
     files = arrays_of(root)
-    read_array(Path(root) / files[0], form)  # at once, where all have a number of channels that nobody expected
+    read_array(Path(root) / files[0], form)  # fails at once if all have an unexpected number of channels
 
     def fault(path: str) -> str | None:
         try:
@@ -78,7 +78,7 @@ def check_arrays(
 
 
 def channel_statistics(root: str | Path, channels: int, layout: str | None = None) -> ChannelStatistics:
-    """The mean and the standard deviation that normalise a folder's arrays.
+    """Compute the mean and the standard deviation that normalise a folder's arrays.
 
     Args:
         root: The folder.
@@ -86,16 +86,16 @@ def channel_statistics(root: str | Path, channels: int, layout: str | None = Non
         layout: See :class:`~imsvd_plugins.data.array_files.ArrayFormat`.
 
     Raises:
-        ImportError: If a TIFF is there and rasterio is not installed.
-        TypeError: If ``channels`` is no integer.
-        ValueError: If there is no array, or one is wrong.
+        ImportError: If there is a TIFF and rasterio is not installed.
+        TypeError: If ``channels`` is not an integer.
+        ValueError: If there is no array, or one is invalid.
     """
     form = ArrayFormat(channels, layout)
     form.check()
     pixels, mean, squares = 0, np.zeros(channels), np.zeros(channels)
     for file in arrays_of(root):
         values = read_array(Path(root) / file, form).reshape(channels, -1).astype(np.float64)
-        # Chan's update: a difference of large sums would lose the digits of a small deviation.
+        # Chan's update, because a difference of large sums would lose the digits of a small deviation.
         count, own = values.shape[1], values.mean(axis=1)
         delta = own - mean
         squares += ((values - own[:, None]) ** 2).sum(axis=1) + delta**2 * pixels * count / (pixels + count)

@@ -1,4 +1,4 @@
-"""Arrays of any number of channels in files, with their values as they are."""
+"""Reading arrays of any number of channels from files, with their values unchanged."""
 
 import warnings
 from pathlib import Path
@@ -19,27 +19,27 @@ LAYOUTS = ("CHW", "HWC")
 _KEPT = ("uint8", "uint16", "int16", "float32")
 _TO_FLOAT32 = ("float16", "float64")
 _PNG_MODES = ("L", "LA", "RGB", "RGBA", "I", "I;16", "I;16B")
-_BIT_DEPTH = 24  # the byte of a PNG file that holds it
-_FILTERS = Lock()  # Python's list of warning filters belongs to all threads.
+_BIT_DEPTH = 24  # index of the byte of a PNG file that holds it
+_FILTERS = Lock()  # All threads share Python's list of warning filters.
 
 
 class ArrayFormat(NamedTuple):
-    """What the arrays of a folder have in common.
+    """The format that a folder's arrays share.
 
     Attributes:
         channels: Number of channels ``C``, at least 1.
         layout: Where a file's channels are, "CHW" or "HWC". None for the axis that is ``channels`` long, the first or
-            the last. It concerns ``.npy`` alone: TIFF and PNG say where their channels are.
+            the last. It applies only to ``.npy``: TIFF and PNG define where their channels are.
     """
 
     channels: int
     layout: str | None = None
 
     def check(self) -> None:
-        """Check both.
+        """Validate both attributes.
 
         Raises:
-            TypeError: If ``channels`` is no integer.
+            TypeError: If ``channels`` is not an integer.
             ValueError: If one is out of range.
         """
         if not isinstance(self.channels, int) or isinstance(self.channels, bool):
@@ -51,16 +51,16 @@ class ArrayFormat(NamedTuple):
 
 
 def find_array_files(root: str | Path) -> tuple[list[str], list[str]]:
-    """The files below a folder, sorted, but for hidden ones.
+    """The files below a folder, sorted, except hidden ones.
 
     Args:
         root: The folder.
 
     Returns:
-        Files that hold arrays by their suffix in any case (:data:`SUFFIXES`), and all others; relative to the folder.
+        The files with an array's suffix in any case (:data:`SUFFIXES`), and all others; relative to the folder.
 
     Raises:
-        ValueError: If there is no such folder, or it cannot be listed.
+        ValueError: If the folder does not exist or cannot be listed.
     """
     if not Path(root).is_dir():
         raise ValueError(f"there is no folder {str(root)!r}.")
@@ -76,15 +76,15 @@ def read_array(file: str | Path, form: ArrayFormat) -> NDArray[Any]:
     Args:
         file: NumPy's ``.npy``, of ``(H, W)`` or three axes; TIFF of any number of bands; or PNG, with all of its 16
             bits.
-        form: What it must hold.
+        form: The expected format.
 
     Returns:
-        The values ``(C, H, W)`` as they are: uint8, uint16, int16 or float32; float16 and float64 become float32.
+        The unchanged values ``(C, H, W)``: uint8, uint16, int16 or float32; float16 and float64 become float32.
 
     Raises:
         ImportError: If rasterio, which reads TIFF, is not installed.
         ValueError: If the file cannot be read, or holds another number of channels, another type, or values that are
-            not finite; it names the file.
+            not finite. The message names the file.
     """
     path = Path(file)
     suffix = path.suffix.lower()
@@ -98,7 +98,7 @@ def read_array(file: str | Path, form: ArrayFormat) -> NDArray[Any]:
         values = _checked(values, form)
     except ImportError:
         raise
-    except Exception as error:  # A damaged file makes a decoder fail in any way.
+    except Exception as error:  # A damaged file can make a decoder raise anything.
         raise ValueError(f"{str(file)!r}: {' '.join((str(error) or type(error).__name__).split())}") from error
     return np.ascontiguousarray(values)
 
@@ -122,7 +122,7 @@ def _read_tiff(path: Path) -> NDArray[Any]:
     except ModuleNotFoundError as error:
         raise missing_extra("TIFF", "rasterio", "tiff") from error
     with _FILTERS, warnings.catch_warnings():
-        # Where on Earth an image lies says nothing here, and a radiograph lies nowhere.
+        # Georeferences do not matter here, and a radiograph has none.
         warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
         opened = rasterio.open(path)
     with opened:
@@ -140,7 +140,7 @@ def _read_png(path: Path) -> NDArray[Any]:
             )
         values = np.asarray(image)
     if values.dtype == np.int32:
-        values = values.astype(np.uint16)  # Pillow's older mode of 16 bits
+        values = values.astype(np.uint16)  # Pillow's older mode for 16 bits
     return values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0)
 
 

@@ -1,4 +1,4 @@
-"""Random views of images whose channels are no colours."""
+"""Random views of images whose channels are not colours."""
 
 from typing import Any
 
@@ -11,17 +11,18 @@ from torchvision.transforms import v2 as T
 class ChannelView(nn.Module):
     """A random view of an image of any number of channels.
 
-    A crop, resized; flips; a turn; blur; and in each channel on its own a gain, an offset and noise. Nothing mixes
-    channels. Offset and noise are in units of the channel's standard deviation in the crop, and the gain is about
-    zero, so the values may be in any unit: digital numbers, reflectance, Hounsfield units.
+    The view is a resized crop, with random flips, quarter turns and blur. Each channel gets its own gain, offset and
+    noise, and nothing mixes channels. Offset and noise are in units of the channel's standard deviation in the crop,
+    and the gain scales values about zero, so the values may be in any unit: digital numbers, reflectance, Hounsfield
+    units.
 
     Args:
         size: Height and width of the view in pixels.
-        min_scale: The least share of the image's area that a crop takes, above 0 and at most 1.
+        min_scale: The smallest share of the image's area that a crop covers, above 0 and at most 1.
         horizontal_flip: Probability of mirroring left and right.
         vertical_flip: Probability of mirroring up and down.
-        quarter_turns: Whether to turn by 0, 90, 180 or 270 degrees, each as likely: for images from above.
-        blur: Probability of a Gaussian blur, of sigma 0.1 to 2 pixels.
+        quarter_turns: Whether to turn by 0, 90, 180 or 270 degrees with equal probability, for images from above.
+        blur: Probability of a Gaussian blur with sigma 0.1 to 2 pixels.
         gain: The largest relative change of a channel's values, at least 0 and below 1.
         offset: The largest shift of a channel, in standard deviations.
         noise: The largest standard deviation of Gaussian noise, in standard deviations of the channel.
@@ -63,7 +64,7 @@ class ChannelView(nn.Module):
             ]
         )
         self.quarter_turns = quarter_turns
-        # A tenth of the view, as SimCLR's.
+        # A kernel of a tenth of the view, as in SimCLR.
         self.blur = T.RandomApply([T.GaussianBlur(max(3, size // 10 // 2 * 2 + 1))], blur)
         self.gain = gain
         self.offset = offset
@@ -76,7 +77,7 @@ class ChannelView(nn.Module):
             image: Values ``(C, H, W)`` of any type.
 
         Returns:
-            Values ``(C, size, size)``, float32, in the image's own unit.
+            Values ``(C, size, size)``, float32, in the image's unit.
         """
         view = self.geometry(as_float(image))
         if self.quarter_turns:

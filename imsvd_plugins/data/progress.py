@@ -1,4 +1,4 @@
-"""How far a pass over images is."""
+"""Progress of a pass over images."""
 
 import time
 from types import TracebackType
@@ -10,11 +10,11 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class ImageProgress:
-    """A bar on the terminal, elsewhere a line now and then; on the error stream.
+    """A progress bar on a terminal, elsewhere occasional lines; on the error stream.
 
     Args:
         total: Number of images.
-        what: What is counted, where it is not images.
+        what: Name of the counted things, if they are not images.
     """
 
     def __init__(self, total: int, what: str = "images") -> None:
@@ -37,7 +37,7 @@ class ImageProgress:
         self._bar.stop()
 
     def __call__(self, done: int) -> None:
-        """Show that more images are done."""
+        """Show that ``done`` more images are done."""
         self._done += done
         self._bar.advance(self._task, done)
         if not self._console.is_terminal and time.monotonic() - self._shown > _SECONDS_BETWEEN_LINES:

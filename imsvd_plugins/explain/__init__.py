@@ -1,4 +1,4 @@
-"""What a network learned: features, arrays, figures and reports, from images, or from probabilities alone."""
+"""Explaining what a network learned: features, arrays, figures and reports, from images or from probabilities."""
 
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from imsvd_plugins.explain.report import Attribution, Examples, Report, Representation, Variables
     from imsvd_plugins.explain.report_folder import write_report
 
-# The extra's distributions, so that the absence of any is said in one way, and at once. They are looked for and not
-# imported: captum, scikit-learn and matplotlib take seconds, and `embed` uses none of them.
+# The extra's packages. If one is absent, the same error says so at once. They are looked up, not imported: captum,
+# scikit-learn and matplotlib take seconds to import, and `embed` uses none of them.
 for _package in ("captum", "jinja2", "matplotlib", "PIL", "rich", "scipy", "sklearn", "torchvision"):
     if find_spec(_package) is None:
         raise missing_extra("imsvd_plugins.explain", _package, "explain")
@@ -55,7 +55,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what has this name when it is first asked for (PEP 562)."""
+    """Import a public name when it is first used (PEP 562)."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return globals().setdefault(name, getattr(import_module(f"{__name__}.{_MODULES[name]}"), name))

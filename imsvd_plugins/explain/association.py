@@ -1,4 +1,4 @@
-"""How the bins of latent variables go with labels, tested against shuffled labels."""
+"""Association of the bins of latent variables with labels, tested against shuffled labels."""
 
 from typing import NamedTuple
 
@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 from imsvd_plugins.explain.report import Bins
 
-# A difference of rounding is no difference.
+# Differences of rounding do not count.
 _TIE = 1e-9
 
 
 class LabelAssociation(NamedTuple):
-    """See the fields of the same names of :class:`~imsvd_plugins.explain.Variables`."""
+    """The fields are those of the same names in :class:`~imsvd_plugins.explain.Variables`."""
 
     label_information: NDArray[np.float64]
     label_information_by_chance: NDArray[np.float64]
@@ -32,10 +32,10 @@ def label_association(
 ) -> LabelAssociation:
     """Mutual information of each variable with the label, and the purity of each bin.
 
-    Both are compared with what shuffled labels give. Each statistic is standardized by its mean and deviation over the
-    shuffles, and its p-value is the share of the shuffles in which any variable (any bin) reaches as much (Westfall and
-    Young 1993, the single-step maxT procedure). So the chance that anything at all looks significant at 0.05 in
-    meaningless labels is 0.05, however many variables there are.
+    Both are compared with their values under shuffled labels. Each statistic is standardized by its mean and deviation
+    over the shuffles. Its p-value is the share of the shuffles in which any variable (any bin) reaches as much
+    (Westfall and Young 1993, the single-step maxT procedure). So with meaningless labels the probability that anything
+    looks significant at 0.05 is 0.05, for any number of variables.
 
     Args:
         bins: ``(N, M)`` bin of each image in each variable.
@@ -49,7 +49,7 @@ def label_association(
     """
     columns = np.ascontiguousarray(bins.T)
     num_classes = int(labels.max()) + 1
-    # (K, C) counts a variable, flat: the logarithm of a count is looked up.
+    # (K, C) counts per variable, flat: the logarithm of a count is looked up.
     n_log_n = np.arange(len(labels) + 1, dtype=np.float64)
     n_log_n[1:] *= np.log(n_log_n[1:])
     tables = np.stack([_counts(column, labels, num_bins, num_classes) for column in columns])
@@ -75,7 +75,7 @@ def label_association(
         label_p_value=_p_values(information),
         purity=np.divide(most[0], bin_sizes, out=np.full(used.shape, np.nan), where=used),
         majority=np.where(used, tables.argmax(axis=2), -1),
-        # A bin's size is the same in all shuffles, so that counts are as good as shares.
+        # A bin's size is the same in all shuffles, so counts rank like shares.
         purity_p_value=np.where(used, _p_values(most.reshape(len(most), -1)).reshape(used.shape), 1.0),
     )
 
@@ -88,7 +88,7 @@ def _counts(column: Bins, labels: NDArray[np.int64], num_bins: int, num_classes:
 
 
 def _entropy(counts: NDArray[np.int64], n_log_n: NDArray[np.float64]) -> float:
-    """In nats, of the distribution that the counts are of."""
+    """Entropy of the counts' distribution, in nats."""
     total = len(n_log_n) - 1
     return float((n_log_n[total] - n_log_n[counts].sum()) / total)
 
@@ -96,8 +96,8 @@ def _entropy(counts: NDArray[np.int64], n_log_n: NDArray[np.float64]) -> float:
 def _p_values(statistics: NDArray[np.float64 | np.int32]) -> NDArray[np.float64]:
     """Corrected p-values of the first row of ``(1 + shuffles, n)`` statistics.
 
-    The first row counts among the shuffles everywhere, in the standardization too: were the labels meaningless, it
-    would be one like the others.
+    The first row counts as one of the shuffles everywhere, also in the standardization: with meaningless labels it
+    would be like the others.
     """
     deviation = statistics.std(axis=0)
     standardized = np.divide(

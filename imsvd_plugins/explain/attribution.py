@@ -1,4 +1,4 @@
-"""Where in an image the evidence for a bin lies: integrated gradients and Grad-CAM, by captum."""
+"""Locating the evidence for a bin in an image: integrated gradients and Grad-CAM, by captum."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,17 +15,17 @@ from imsvd_plugins.explain.report import Attribution
 
 INTEGRATED_GRADIENTS, GRAD_CAM = "integrated gradients", "Grad-CAM"
 
-# Where the sum of integrated gradients misses the difference of the outputs by more than this, more steps are taken.
+# If the sum of integrated gradients misses the difference of the outputs by more than this, more steps are taken.
 COMPLETENESS = 0.02
 _STEPS = (32, 128, 512, 2048)
-# Images of one forward and backward pass.
+# Images per forward and backward pass.
 _BATCH = 32
 
 
 class BinEvidence(nn.Module):
-    """Log-probability of a bin, which attributions explain.
+    """Log-probability of a bin, the quantity that attributions explain.
 
-    In contrast to :func:`~imsvd_plugins.functional.soft_discretize` it has no lower bound, at which no gradient flows.
+    Unlike :func:`~imsvd_plugins.functional.soft_discretize` it has no lower bound, because no gradient flows at one.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -48,20 +48,20 @@ class BinEvidence(nn.Module):
 def attribute(
     encoder: Encoder, images: Images, choices: Sequence[tuple[int, int, int]], positions: Sequence[int] | None = None
 ) -> Iterator[Attribution]:
-    """Attribute bins to places in images, one attribution after the other.
+    """Attribute bins to places in images, one attribution at a time.
 
-    Integrated gradients explain the difference between the bin's log-probability for the image and for an image that is
-    the training's mean colour throughout (0 after normalisation). Grad-CAM looks at the layer
-    :attr:`~imsvd_plugins.explain.encoder.Encoder.cam_layer`; without such a layer there is none.
+    Integrated gradients explain the difference between the bin's log-probability for the image and for an image filled
+    with the training's mean colour (0 after normalisation). Grad-CAM uses the layer
+    :attr:`~imsvd_plugins.explain.encoder.Encoder.cam_layer`; without such a layer it is left out.
 
     Args:
         encoder: A network with latent variables.
         images: The images.
         choices: ``(image, variable, bin)`` of each attribution.
-        positions: Index in ``images`` of each image that ``choices`` count; None if they count all.
+        positions: Index in ``images`` of each image that ``choices`` number; None if they number all images.
 
     Yields:
-        Of each choice the integrated gradients, then Grad-CAM.
+        For each choice the integrated gradients, then Grad-CAM.
 
     Raises:
         ValueError: If the network has no latent variables.
@@ -82,13 +82,13 @@ def integrated_gradients(evidence: nn.Module, view: Tensor, target: tuple[int, i
     """Integrated gradients (Sundararajan et al. 2017) from an image of zeros to ``view``.
 
     Args:
-        evidence: ``evidence(images, *target)`` is what is explained, ``(N,)``.
+        evidence: ``evidence(images, *target)`` is the output to explain, ``(N,)``.
         view: One image ``(1, C, H, W)``.
-        target: What ``evidence`` takes beside the images.
+        target: Further arguments of ``evidence``.
 
     Returns:
-        ``(H, W)``, signed, summed over the colours; and the relative difference of their sum and the difference of
-        outputs, with as many steps of the integral as make it at most :data:`COMPLETENESS`, or 2048.
+        ``(H, W)``, signed, summed over the colours; and the relative difference between their sum and the difference of
+        outputs. The integral has as many steps as make this at most :data:`COMPLETENESS`, and at most 2048.
     """
     baseline = torch.zeros_like(view)
     with torch.no_grad():
@@ -107,10 +107,10 @@ def integrated_gradients(evidence: nn.Module, view: Tensor, target: tuple[int, i
 
 
 def grad_cam(evidence: BinEvidence, view: Tensor, target: tuple[int, int]) -> Tensor | None:
-    """Grad-CAM (Selvaraju et al. 2017) at the encoder's last layer with places.
+    """Grad-CAM (Selvaraju et al. 2017) at the encoder's last layer with spatial positions.
 
     Args:
-        evidence: What is explained.
+        evidence: The output to explain.
         view: One image ``(1, C, H, W)``.
         target: Variable and bin.
 
@@ -129,14 +129,14 @@ def grad_cam(evidence: BinEvidence, view: Tensor, target: tuple[int, int]) -> Te
 
 @contextmanager
 def _seen_as_map(layer: nn.Module, size: tuple[int, int]) -> Iterator[nn.Module]:
-    """Inside, what the layer gives passes through the module that is returned, as a map ``(N, C, h, w)``."""
+    """Inside, the layer's output passes through the returned module as a map ``(N, C, h, w)``."""
     places = nn.Identity()
 
     def through(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
         if output.ndim == 4:
             seen: Tensor = places(output)
             return seen
-        # Tokens (N, L, C): those before the patches, such as the class token, have no place.
+        # Tokens (N, L, C): those before the patches, such as the class token, have no position.
         height, width = patch_grid(output.shape[1], size)
         others, patches = output.tensor_split([output.shape[1] - height * width], dim=1)
         seen = places(patches.transpose(1, 2).reshape(len(output), -1, height, width))
@@ -150,8 +150,8 @@ def _seen_as_map(layer: nn.Module, size: tuple[int, int]) -> Iterator[nn.Module]
 
 
 def patch_grid(tokens: int, size: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of the patches of an image of a size, of which there are almost as many as tokens."""
+    """Rows and columns of the patches of an image of a size; there are slightly fewer patches than tokens."""
     height, width = size
     grids = [(height // patch, width // patch) for patch in range(1, min(size) + 1)]
-    # The finest grid that fits: what is left over are a class token and registers.
+    # The finest grid that fits: the remaining tokens are a class token and registers.
     return next(grid for grid in grids if grid[0] * grid[1] <= tokens)

@@ -1,4 +1,4 @@
-"""Backbones of which a file holds the weights alone: exported ones, and those of modules made in Python."""
+"""Backbones from files that hold only weights: exported ones, and those of modules made in Python."""
 
 from typing import NamedTuple
 
@@ -23,8 +23,8 @@ class BareBackbone(NamedTuple):
 
     Attributes:
         module: From images to features ``(N, d)``.
-        size: Pixels of a side of the images that it takes.
-        note: What the weights do not tell and is assumed; may be empty.
+        size: Side of its images in pixels.
+        note: Assumptions about what the weights do not tell; may be empty.
     """
 
     module: nn.Module
@@ -33,16 +33,16 @@ class BareBackbone(NamedTuple):
 
 
 def bare_backbone(weights: dict[str, Tensor], name: str | None = None) -> BareBackbone:
-    """Build the network that weights are of.
+    """Build the network that weights belong to.
 
     Args:
         weights: Tensors by name.
-        name: ``timm/NAME`` or ``torchvision/NAME``, a model of the library's without its classifier. None for what the
-            weights tell: one of torchvision's ResNets, perhaps with a 3x3 stem, or a vision transformer.
+        name: ``timm/NAME`` or ``torchvision/NAME``, a model of that library without its classifier. None to identify
+            it by the weights: a torchvision ResNet, perhaps with a 3x3 stem, or a vision transformer.
 
     Raises:
         ImportError: If the library is not installed.
-        ValueError: If there is no such model, the weights are not its own, or they do not tell what they are of.
+        ValueError: If there is no such model, the weights are another model's, or they do not identify a model.
     """
     if name is not None:
         module = _of_library(name)
@@ -72,16 +72,16 @@ def bare_backbone(weights: dict[str, Tensor], name: str | None = None) -> BareBa
 
 
 def load_encoder(state: dict[str, Tensor], name: str | None = None, size: int | None = None) -> Encoder:
-    """An encoder without projections, from a model's weights or from those of its backbone alone.
+    """An encoder without projections, from the weights of a model or of its backbone.
 
     Args:
         state: Tensors by name.
         name: As for :func:`bare_backbone`.
-        size: Pixels of a side of the images; None for what the network was made for.
+        size: Side of the images in pixels; None for the size that the network was made for.
 
     Raises:
         ImportError: If the library is not installed.
-        ValueError: If there is no such model, the weights are not its own, or they do not tell what they are of.
+        ValueError: If there is no such model, the weights are another model's, or they do not identify a model.
     """
     backbone = bare_backbone(part_of(state, "backbone") or state, name)
     size = size or backbone.size
@@ -129,6 +129,6 @@ def _of_library(name: str) -> nn.Module:
 
 
 def _size_of(module: nn.Module) -> int:
-    """The size of the images that a model of timm's or torchvision's was made for."""
+    """The image size that a timm or torchvision model was made for."""
     size = getattr(module, "image_size", None) or getattr(module, "pretrained_cfg", {}).get("input_size", (3, 224))[-1]
     return int(size)

@@ -1,4 +1,4 @@
-"""Views of images in batches, in the images' order; what cannot be decoded is left out and named."""
+"""Views of images in batches, in the images' order. Images that cannot be decoded are left out and named."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,8 +20,8 @@ class Batch(NamedTuple):
     """Some images.
 
     Attributes:
-        indices: Which images, by index.
-        views: For each kind of view the images' ``(n, C, H, W)``; of no image, no tensors.
+        indices: Indices of the images.
+        views: For each kind of view the images' tensor ``(n, C, H, W)``; without images, no tensors.
         skipped: Index and reason of each image that cannot be decoded.
     """
 
@@ -33,17 +33,17 @@ class Batch(NamedTuple):
 def batches(
     images: Images, views: Sequence[View], batch_size: int, num_workers: int, seed: int | None = None
 ) -> Iterator[Batch]:
-    """Decode images once each, and give views of them.
+    """Decode each image once, and yield views of them.
 
     Args:
         images: The images.
-        views: What each goes through, in this order.
+        views: The views of each image, in this order.
         batch_size: Images that are decoded for a batch.
-        num_workers: Loader processes; 0 for this one.
-        seed: Random views of an image depend on this and on the image's index alone; None for views without chance.
+        num_workers: Loader processes; 0 to load in this one.
+        seed: Random views of an image depend only on this and on the image's index; None for deterministic views.
 
     Raises:
-        ValueError: If views of one kind differ in their size, and so make no batch.
+        ValueError: If views of one kind differ in size, so that they make no batch.
     """
     loader: DataLoader[Any] = DataLoader(
         _Views(images, views, seed),
@@ -51,7 +51,7 @@ def batches(
         num_workers=num_workers,
         collate_fn=_collate,
         worker_init_fn=_quiet_when_interrupted,
-        # Its own, because a loader draws from the program's.
+        # Its own generator, because a loader would draw from the program's.
         generator=torch.Generator(),
     )
     for batch in loader:
@@ -65,7 +65,7 @@ def batches(
 
 
 def _quiet_when_interrupted(worker: int) -> None:
-    """After Ctrl-C the program no longer takes a loader's tensors, of which the loader would print a traceback."""
+    """Keep workers quiet after Ctrl-C: the program no longer takes their tensors, and they would print tracebacks."""
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         if not issubclass(kind, ConnectionError):
@@ -104,7 +104,7 @@ def _collate(items: list[tuple[int, list[Tensor], str]]) -> Batch | _Differing:
     for before, (index, views) in pairwise(readable):
         for earlier, view in zip(before[1], views, strict=True):
             if earlier.shape != view.shape:
-                # Raised in a loader's process, an error would carry its traceback.
+                # An error raised in a loader's process would carry its traceback.
                 return _Differing(index, tuple(view.shape), tuple(earlier.shape))
     stacked = [torch.stack(column) for column in zip(*(views for _, views in readable), strict=True)]
     return Batch([index for index, _ in readable], stacked, skipped)

@@ -1,4 +1,4 @@
-"""Which layer of a network Grad-CAM should look at."""
+"""Choosing the layer of a network for Grad-CAM."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,15 +8,16 @@ from torch import Tensor, nn
 
 
 def find_cam_layer(backbone: nn.Module, pool: Callable[[Any], Tensor], images: Tensor) -> nn.Module | None:
-    """Find the last layer with places whose output reaches the features from more than one place.
+    """Find the last layer with spatial positions whose output affects the features from more than one position.
 
-    Of a network that pools over places, that is its last layer before. Of a vision transformer that reads its class
-    token alone, the other tokens of the last block count for nothing, and it is a layer before the last attention.
+    In a network that pools over positions, that is its last layer before the pooling. In a vision transformer that
+    reads only its class token, the last block's other tokens have no effect; there it is a layer before the last
+    attention.
 
     Args:
         backbone: The network.
         pool: From its output to features ``(N, d)``.
-        images: Images ``(N, C, H, W)`` to try it with.
+        images: Images ``(N, C, H, W)`` to run it on.
 
     Returns:
         A layer that gives maps ``(N, C, H, W)`` or tokens ``(N, L, C)``; None if there is none.
@@ -43,7 +44,7 @@ def find_cam_layer(backbone: nn.Module, pool: Callable[[Any], Tensor], images: T
         for (module, output), gradient in zip(seen, gradients, strict=True)
         if gradient is not None and _places(gradient).abs().sum(dim=-1).count_nonzero() > 1
     ]
-    # Between a transformer's tokens, attention has outputs that look like maps and are none: these have other widths.
+    # Attention between a transformer's tokens has outputs that look like maps but are not: their width differs.
     of_width = [module for module, output in reaching if output.shape[1 if output.ndim == 4 else 2] == width]
     maps = [module for module, output in reaching if output.ndim == 4]
     return next(reversed(of_width or maps), None)

@@ -1,4 +1,4 @@
-"""Features and codes of images, a batch at a time."""
+"""Features and codes of images, batch by batch."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -16,15 +16,16 @@ from imsvd_plugins.functional import soft_discretize
 
 
 class Embedding(NamedTuple):
-    """What a network makes of some images.
+    """A network's outputs for some images.
 
     Attributes:
-        indices: Which images, by index.
+        indices: Indices of the images.
         features: Features ``(n, d)``, float32.
-        projections: Projections ``(n, D)``, float32; None of IMSVD's, whose variables say the same, and without a
+        projections: Projections ``(n, D)``, float32; None for IMSVD, whose variables replace them, and without a
             projector.
-        bins: The most probable bin ``(n, M)`` of each of IMSVD's variables, the smallest unsigned type; None of others.
-        bin_probabilities: The probability ``(n, M)`` of that bin, float32; None of others.
+        bins: The most probable bin ``(n, M)`` of each of IMSVD's variables, in the smallest unsigned type; None for
+            other methods.
+        bin_probabilities: The probability ``(n, M)`` of that bin, float32; None for other methods.
     """
 
     indices: list[int]
@@ -47,8 +48,8 @@ def embed(
     Args:
         encoder: The network.
         images: The images.
-        batch_size: Images a batch.
-        num_workers: Loader processes; 0 for this one.
+        batch_size: Images per batch.
+        num_workers: Loader processes; 0 to load in this one.
         on_batch: Called after each batch with the number of its images and those that cannot be decoded, by index and
             reason.
 

@@ -1,4 +1,4 @@
-"""Files of embeddings, written row by row: a file is whole or is not there."""
+"""Files of embeddings, written row by row. A file appears only when it is complete."""
 
 import os
 import shutil
@@ -17,12 +17,12 @@ from imsvd_plugins.explain.images import Images
 from imsvd_plugins.extras import MissingExtraError
 
 SUFFIXES = (".npz", ".parquet")
-# Rows of a Parquet file that are kept in memory and can be read by themselves.
+# Size of a Parquet row group, which is kept in memory while writing and can be read on its own.
 _GROUP_BYTES = 16 * 2**20
 
 
 class EmbeddingWriter(Protocol):
-    """Takes embeddings in the images' order."""
+    """Writes embeddings in the images' order."""
 
     def write(self, embedding: Embedding) -> None:
         """Append rows."""
@@ -30,25 +30,25 @@ class EmbeddingWriter(Protocol):
 
 @contextmanager
 def embedding_file(file: Path, images: Images) -> Iterator[EmbeddingWriter]:
-    """A file that appears when the block ends without an error; one of this name is replaced then.
+    """A file that appears when the block ends without an error, and then replaces an existing file of this name.
 
-    An ``.npz`` holds ``path`` and ``features``, ``label`` (int64, -1: unknown) and ``classes`` if there are labels, and
-    as they are in an embedding ``bins`` and ``bin_probabilities`` or ``projections``. A ``.parquet`` has them as
-    columns, and as ``label`` the class's name or null.
+    An ``.npz`` holds ``path`` and ``features``; if there are labels, ``label`` (int64, -1: unknown) and ``classes``;
+    and the embedding's ``bins`` and ``bin_probabilities``, or ``projections``. A ``.parquet`` has them as columns, with
+    the class's name or null as ``label``.
 
     Args:
-        file: Its name; the suffix says which kind it is.
+        file: Its name; the suffix determines the format.
         images: The images, for their paths and labels.
 
     Raises:
         ImportError: If pyarrow, which Parquet needs, is not installed.
         OSError: If it cannot be written.
-        ValueError: If the suffix is none of :data:`SUFFIXES`.
+        ValueError: If the suffix is not in :data:`SUFFIXES`.
     """
     if file.suffix.lower() not in SUFFIXES:
         raise ValueError(f"--out must end with {' or '.join(SUFFIXES)}, got {str(file)!r}.")
     kind = _Parquet if file.suffix.lower() == ".parquet" else _Npz
-    # In the same folder, so that it can be renamed.
+    # In the same folder, so that a rename works.
     with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as folder:
         part = Path(folder, "part")
         writer = kind(part, images)
@@ -61,7 +61,7 @@ def embedding_file(file: Path, images: Images) -> Iterator[EmbeddingWriter]:
 
 
 class _Npz:
-    """Keeps each array in a file of its own until all rows are there."""
+    """Keeps each array in its own file until all rows are written."""
 
     def __init__(self, part: Path, images: Images) -> None:
         self._part = part
@@ -106,7 +106,7 @@ class _Npz:
 
 @contextmanager
 def _member(archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
-    """An array of an archive, of which the header is written."""
+    """An array in an archive, open for writing after its header."""
     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
         form: Any = np.lib.format  # untyped
         header = {"descr": form.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
@@ -120,7 +120,7 @@ class _Parquet:
             import pyarrow  # noqa: PLC0415
             from pyarrow import parquet  # noqa: PLC0415
         except ImportError as error:
-            # pyarrow 26 is installed beside numpy 1, and then refuses to be imported.
+            # pyarrow 26 installs beside numpy 1, but then its import fails.
             raise MissingExtraError(
                 f"Parquet needs pyarrow, which cannot be imported ({error}): pip install 'imsvd_plugins[explain]'"
             ) from error

@@ -1,4 +1,4 @@
-"""A trained network, whatever host trained it."""
+"""A trained network, from any host."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,32 +10,32 @@ from imsvd_plugins.data.array_files import ArrayFormat
 from imsvd_plugins.explain.cam_layer import find_cam_layer
 from imsvd_plugins.losses import HSICLoss
 
-# Of what its images are: Pillow's, in RGB, or arrays (C, H, W).
+# From an image to a tensor. Images are Pillow's, in RGB, or arrays (C, H, W).
 View = Callable[[Any], Tensor]
 
 
 class Encoder(nn.Module):
     """A trained network in evaluation mode, on one device, with the views that it takes.
 
-    Its weights take no gradient. Gradients with respect to images are left to the caller: nothing here is under
+    Its weights take no gradient. Gradients with respect to images are up to the caller: nothing here runs under
     ``torch.no_grad``.
 
     Args:
-        backbone: Images ``(N, C, H, W)`` to whatever ``pool`` and ``projector`` take.
+        backbone: From images ``(N, C, H, W)`` to the input of ``pool`` and ``projector``.
         projector: From the backbone's output to projections ``(N, D)``; None if there is none.
         pool: From the backbone's output to features ``(N, d)``.
         method: "IMSVD", "SSLHSIC", or another method's name.
         num_bins: Bins ``K`` of IMSVD's variables; None for other methods.
         temperature: Temperature of the softmax over the bins.
         criterion: SSL-HSIC's loss, with the learned scale; None for other methods.
-        plain: The deterministic view of an image that an evaluation takes, ``(C, H, W)``, normalised.
-        augment: A random view of an image of the training's kind, of the size of its largest, normalised; of arrays the
+        plain: From an image to the deterministic view for evaluation, ``(C, H, W)``, normalised.
+        augment: From an image to a random view as in training, one of the largest size, normalised; for arrays the
             plain one.
-        arrays: What the arrays hold that the views take; None where they take images in RGB.
-        notes: What the checkpoint does not tell and is assumed, a sentence each.
+        arrays: The format of the arrays that the views take; None if they take images in RGB.
+        notes: Assumptions about what the checkpoint does not tell, one sentence each.
 
     Raises:
-        ValueError: If ``num_bins`` or ``temperature``, which come from a checkpoint, are none.
+        ValueError: If ``num_bins`` or ``temperature``, which come from a checkpoint, are invalid.
 
     Attributes:
         method: As given.
@@ -103,15 +103,15 @@ class Encoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The network's device."""
         return next(self.parameters()).device
 
     @property
     def cam_layer(self) -> nn.Module | None:
-        """The last layer with places in images of the size of those that came last.
+        """The last layer with spatial positions, for images of the size of the latest ones.
 
-        Its output is ``(N, C, H, W)`` or, of a transformer, tokens ``(N, L, C)``. None if there is no such layer, or no
-        image has come yet.
+        Its output is ``(N, C, H, W)`` or, in a transformer, tokens ``(N, L, C)``. None if there is no such layer, or no
+        image has passed yet.
         """
         if self._shape is None:
             return None

@@ -1,4 +1,4 @@
-"""Which images stand for the bins of a variable."""
+"""Choosing images that represent the bins of a variable."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +13,17 @@ def choose_examples(
     priority: NDArray[np.int64],
     count: int = 8,
 ) -> list[list[Examples]]:
-    """Choose the images that stand for each bin: the surest, random ones, and a strip from the surest to the least.
+    """Choose images that represent each bin: the surest, random ones, and a strip from the surest to the least sure.
 
-    Where an image is drawn at random, it is the first in one random order of all images. Seen by themselves the images
-    of a bin are a random sample; over all bins they are few, so that few thumbnails show them.
+    A random image is the first in one random order of all images. So each bin's images are a random sample, but all
+    bins together use few images, and few thumbnails show them.
 
     Args:
         bins: ``(N, M)`` bin of each image in each variable.
         certainty: ``(N, M)`` probability of that bin.
         num_bins: Bins ``K`` of a variable.
         priority: ``(N,)`` a random order of the images.
-        count: How many images of each kind; fewer if a bin has fewer.
+        count: Number of images of each kind; fewer if a bin has fewer.
 
     Returns:
         ``examples[m][k]`` of variable ``m`` and bin ``k``.
@@ -40,7 +40,7 @@ def choose_examples(
 
 
 def _of_bin(images: NDArray[np.int64], rank: NDArray[np.int64], count: int) -> Examples:
-    """Of the images of one bin, the surest first."""
+    """The examples of one bin from its images, the surest first."""
     count = min(count, len(images))
     if count == 0:
         return Examples([], [], [])

@@ -1,4 +1,4 @@
-"""From a network and images to a report, in one pass over the images."""
+"""Making a report from a network and images, in one pass over the images."""
 
 from collections.abc import Sequence
 
@@ -32,32 +32,32 @@ def explain(
     num_workers: int = 0,
     seed: int = 0,
 ) -> Report:
-    """Look at what a network learned.
+    """Report what a network learned.
 
-    Two augmented views and a plain one of each image pass through the network once. No image's views or probabilities
-    are kept; what is: the joint matrix ``(MK, MK)``, each image's bins, and the features of the sample. A bar on a
-    terminal, elsewhere a line now and then, shows the progress.
+    Two augmented views and a plain view of each image pass through the network once. The function keeps the joint
+    matrix ``(MK, MK)``, each image's bins, and the features of the sample, but no views or probabilities. A progress
+    bar appears on a terminal, elsewhere occasional lines.
 
     Args:
-        encoder: The network; its device is where it computes. With a ``criterion`` of
-            SSL-HSIC's the report shows the similarity of groups by its kernel.
+        encoder: The network, which computes on its own device. If its ``criterion`` is SSL-HSIC's, the report shows the
+            similarity of groups by that kernel.
         images: The images. One that cannot be read is skipped and named in the report.
         title: One line for people; "" for the method and the source of the images.
         checkpoint: Where the network comes from, for the report.
-        attributions: Number of pairs of an image and a bin whose evidence is located in the image.
+        attributions: Number of pairs of image and bin for which the evidence is located in the image.
         sample: Number of images for the map, the neighbours and the similarity of groups, at least 2.
         shuffles: Number of shuffles of the labels in the tests; no p-value is below ``1 / (shuffles + 1)``.
         batch_size: Number of images that pass through the network at a time.
-        num_workers: Processes that load images; 0 to load in this one.
+        num_workers: Loader processes; 0 to load in this one.
         seed: Seed of the augmented views, the sample and the tests.
 
     Returns:
-        The report. It is the same, up to rounding, whatever the batch size and the number of workers.
+        The report. Up to rounding it is the same for any batch size and number of workers.
 
     Raises:
-        TypeError: If a number is no integer.
+        TypeError: If a number is not an integer.
         ValueError: If a number is out of range, fewer than two images can be read, the images do not fit the network,
-            or what it gives is not finite.
+            or its output is not finite.
     """
     least = {"attributions": 0, "sample": 2, "shuffles": 1, "batch_size": 1, "num_workers": 0, "seed": 0}
     given = (attributions, sample, shuffles, batch_size, num_workers, seed)
@@ -95,7 +95,7 @@ def explain(
     variables = None
     if of_variables is not None:
         variables = describe_variables(of_variables, labels, order[order >= 0], shuffles=shuffles, rng=rng)
-        of_variables = None  # The largest thing in memory.
+        of_variables = None  # Free the largest object in memory.
     sampled = index_of[priority[of_features.sample()[0]]]
     representation = describe_representation(
         of_features,
@@ -129,10 +129,10 @@ def explain(
 
 
 def choose_attributions(variables: Variables, count: int) -> list[tuple[int, int, int]]:
-    """Choose image, variable and bin of the attributions: a variable's surest image in its most telling bins.
+    """Choose image, variable and bin of the attributions: the surest image in each of a variable's best bins.
 
-    Variables take turns, those first that say most about the labels or, without labels, that have the most entropy. The
-    bins of a variable go by their purity if it is significant, then by their probability.
+    Variables take turns, ordered by their information about the labels or, without labels, by their entropy. A
+    variable's bins are ordered by their probability plus, if it is significant, their purity.
     """
     telling = variables.entropies if variables.label_information is None else variables.label_information
     merit = variables.marginals
@@ -149,8 +149,8 @@ def choose_attributions(variables: Variables, count: int) -> list[tuple[int, int
 
 
 def _pass(encoder: Encoder, views: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    """Features of the plain view, and projections of all three, float32 or float64; features without a projector."""
-    # One view at a time takes less memory, and the random views may have another size than the plain one.
+    """Features of the plain view and projections of all three, float32 or float64; without a projector, features."""
+    # One view at a time needs less memory, and random views may differ in size from the plain one.
     found = [forward(encoder, view) for view in views]
     features = found[2][0]
     results = [features, *(of_view if z is None else z for of_view, z in found)]

@@ -1,4 +1,4 @@
-"""Figures of a report: the latent variables at a glance, and the backbone's features."""
+"""Figures of a report: an overview of the latent variables, and the backbone's features."""
 
 import math
 from pathlib import Path
@@ -14,10 +14,10 @@ from imsvd_plugins._terminal import printable
 from imsvd_plugins.explain.pooling import pooled_joint
 from imsvd_plugins.explain.report import Report, Representation, Variables
 
-_SHOWN = 15  # pairs and variables that are listed by name
+_SHOWN = 15  # pairs and variables listed by name
 _SMALL = "small"
 _LEAST_SCALE = 0.1
-_CHANCE = "0.55"  # the grey of what chance gives
+_CHANCE = "0.55"  # grey level of values by chance
 _DPI = 120
 
 
@@ -29,7 +29,7 @@ def draw_overview(variables: Variables, title: str = "") -> Figure:
         title: The figure's title.
 
     Returns:
-        The figure, which belongs to no pyplot window.
+        The figure, which has no pyplot window.
     """
     with_labels = variables.label_information is not None
     figure = Figure(figsize=(19 if with_labels else 16, 8), layout="constrained")
@@ -58,7 +58,7 @@ def draw_representation(
         classes: Names of the classes.
 
     Returns:
-        The figure, which belongs to no pyplot window.
+        The figure, which has no pyplot window.
     """
     figure = Figure(figsize=(17, 5.5), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
@@ -89,8 +89,8 @@ def write_figures(report: Report, folder: str | Path) -> list[Path]:
     """Write ``overview.png``, if there are variables, and ``representation.png``.
 
     Args:
-        report: What to draw.
-        folder: Where to; it must be there.
+        report: The report to draw.
+        folder: An existing folder.
 
     Returns:
         The files.
@@ -144,7 +144,7 @@ def _entropies(axes: Axes, variables: Variables) -> None:
 
 def _mutual_information(axes: Axes, variables: Variables) -> None:
     shared = variables.mutual_information[np.ix_(variables.order, variables.order)].copy()
-    # What a variable shares with itself would outshine the rest.
+    # The information of a variable with itself would outshine the rest.
     np.fill_diagonal(shared, np.nan)
     image = axes.imshow(shared, cmap="viridis", vmin=0, vmax=_upper_limit(variables), interpolation="nearest")
     axes.figure.colorbar(image, ax=axes, shrink=0.8)
@@ -171,7 +171,7 @@ def _redundant_pairs(axes: Axes, variables: Variables) -> None:
 
 
 def _upper_limit(variables: Variables) -> float:
-    """What the scale of the shared information goes up to: where there is next to none, it must not look like much."""
+    """Upper limit of the scale of shared information; it has a minimum, so that little does not look like much."""
     return max([_LEAST_SCALE, *(shared for _, _, shared in variables.redundant_pairs[:1])])
 
 
@@ -214,6 +214,6 @@ def _scatter_classes(
 
 
 def plain_text(name: str) -> str:
-    """A name that matplotlib shows as it is: a dollar sign would begin a formula, an underscore hide it in a legend."""
+    """Escape a name for matplotlib: a dollar sign starts a formula, and a leading underscore hides it in a legend."""
     shown = printable(name).replace("$", r"\$")
     return f"\u200b{shown}" if shown.startswith("_") else shown

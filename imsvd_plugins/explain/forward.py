@@ -1,4 +1,4 @@
-"""Views through a network, with errors for people."""
+"""The forward pass of views, with readable errors."""
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ def forward(encoder: Encoder, views: Tensor) -> tuple[Tensor, Tensor | None]:
     except torch.OutOfMemoryError as error:
         raise ValueError(f"{len(views)} images at a time do not fit the device: lower --batch-size.") from error
     except (AssertionError, RuntimeError) as error:
-        # What layers raise for images that they were not made for.
+        # Layers raise these for images that they were not made for.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"the network does not take images of {tuple(views.shape[1:])}: {reason}. Give another --size."

@@ -1,4 +1,4 @@
-"""SSL-HSIC's loss out of a checkpoint, of whose kernel a report shows the similarities."""
+"""SSL-HSIC's loss from a checkpoint; reports show similarities by its kernel."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,18 +18,18 @@ _KERNELS = {
 
 
 def hsic_criterion(settings: Mapping[str, Any], state: dict[str, Tensor]) -> HSICLoss | None:
-    """Make the loss that a network was trained with, its learned scale included.
+    """Make the loss that a network was trained with, including its learned scale.
 
     Args:
-        settings: The loss's arguments as a config or a checkpoint has them; the kernel by its name, by its class' name
-            or as a config.
+        settings: The loss's arguments from a config or a checkpoint; the kernel by its name, by its class's name or as
+            a config.
         state: The loss's tensors by name; without them the scale is 1.
 
     Returns:
-        The loss; None if its kernel is another package's, which a checkpoint may not import.
+        The loss; None if its kernel is another package's, because a checkpoint may not import other packages.
 
     Raises:
-        ValueError: If the settings or tensors are not such a loss's.
+        ValueError: If the settings or tensors do not fit such a loss.
     """
     kernel = settings.get("kernel", "imq")
     if isinstance(kernel, Mapping):

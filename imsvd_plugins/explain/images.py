@@ -1,4 +1,4 @@
-"""Images of a folder, of a packed file or of the embedded digits, one at a time: in RGB, or arrays as they are."""
+"""Images of a folder, a packed file or the embedded digits, one at a time: in RGB, or as unchanged arrays."""
 
 import os
 from abc import ABC, abstractmethod
@@ -28,7 +28,7 @@ class UnreadableImageError(ValueError):
     """
 
     def __init__(self, name: str, reason: str) -> None:
-        # Both as arguments, so that it can go from a loader's process to another.
+        # Both are arguments, so that the error can be pickled between processes.
         super().__init__(name, reason)
         self.name = name
         self.reason = reason
@@ -38,12 +38,12 @@ class UnreadableImageError(ValueError):
 
 
 class Images(ABC):
-    """Images that are decoded when they are asked for.
+    """Images that are decoded when they are indexed.
 
     Attributes:
-        source: What :func:`open_images` was given.
-        names: A name for each image, unique and printable as UTF-8; it may hold anything that a file's name may.
-        labels: Labels ``(n,)``, int64, -1 where it is unknown; None if no label is known.
+        source: The argument of :func:`open_images`.
+        names: A name for each image, unique and printable as UTF-8; it may hold any character that a file's name may.
+        labels: Labels ``(n,)``, int64, -1 if unknown; None if no label is known.
         classes: Names of the classes, in the order of their labels; empty without labels.
         ignored: Names of files that were left out because their suffix is not an image's.
     """
@@ -58,7 +58,7 @@ class Images(ABC):
         return len(self.names)
 
     def __getitem__(self, index: int) -> Any:
-        """The image in RGB, upright, as Pillow's; or an array ``(C, H, W)``.
+        """The image as an upright Pillow image in RGB, or as an array ``(C, H, W)``.
 
         Raises:
             IndexError: If there is no such image.
@@ -68,31 +68,32 @@ class Images(ABC):
         try:
             return self._read(index)
         except Exception as error:
-            # A damaged file, or one that was made to do harm, makes a decoder fail in any way.
+            # A damaged or malicious file can make a decoder raise anything.
             reason = " ".join((str(error) or type(error).__name__).split())
             raise UnreadableImageError(name, reason) from error
 
     def path(self, index: int) -> str:
-        """Where the image is: its file, or for images that have none the source and the name."""
+        """The image's file; for images without a file, the source and the name."""
         return f"{self.source}/{self.names[index]}"
 
     @abstractmethod
     def _read(self, index: int) -> Any:
-        """The image; whatever its decoder raises may go up."""
+        """The image; errors of its decoder may propagate."""
 
 
 def open_images(text: str, arrays: ArrayFormat | None = None) -> Images:
     """Find images, without decoding any.
 
     Args:
-        text: A folder, a packed file or the digits. A folder is read with all its sub-folders; where every image lies
-            in one of several sub-folders, these are the classes. A packed file
+        text: A folder, a packed file or the digits. A folder is read with all its sub-folders. If every image lies in
+            one of several sub-folders, these are the classes. A packed file
             (:func:`~imsvd_plugins.data.packed.read_packed`) is ``FILE.npz`` or, for one of its parts,
             ``FILE.npz:test``; scikit-learn's digits are ``digits`` or ``digits:test``.
-        arrays: What arrays hold, for a network that takes these; then it is a folder of them. None for images.
+        arrays: The format of the arrays, for a network that takes arrays; then ``text`` is a folder of them. None for
+            images.
 
     Raises:
-        ValueError: If there is nothing of this kind, or no image in it.
+        ValueError: If ``text`` is none of these, or holds no image.
         ImportError: For the digits, if scikit-learn is not installed.
     """
     if arrays is not None:

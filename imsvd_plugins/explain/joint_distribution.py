@@ -18,31 +18,31 @@ _LEGEND = (
 
 @torch.no_grad()
 def draw_joint_distribution(p_a: Tensor, p_b: Tensor, variables: Sequence[int] = (0, 1, 2, 3)) -> Figure:
-    r"""Draw the blocks ``P_mm' = p_a[:, m]^T p_b[:, m'] / N`` of some variables, beside what would be best.
+    r"""Draw the blocks ``P_mm' = p_a[:, m]^T p_b[:, m'] / N`` of some variables, beside the ideal blocks.
 
-    The colour is ``log2(K^2 P)``: white where a pair of bins is as frequent as it is for two independent variables that
-    use their bins equally, which is what IMSVD (Niu et al. 2025, arXiv 2501.03469) wants of all blocks but those of a
-    variable with itself. There both views of an image should agree: a diagonal, at ``log2 K``. A legend below says what
-    good variables and a collapse look like.
+    The colour is ``log2(K^2 P)``. It is white if a pair of bins is as frequent as for two independent variables that
+    use their bins equally. IMSVD (Niu et al. 2025, arXiv 2501.03469) aims for this in all blocks but those of a
+    variable with itself. In these both views of an image should agree, which gives a diagonal at ``log2 K``. A legend
+    below describes good variables and a collapse.
 
     Args:
         p_a: Probabilities ``(N, M, K)`` of one view, as :func:`~imsvd_plugins.functional.soft_discretize` gives them.
         p_b: Probabilities ``(N, M, K)`` of the other view.
-        variables: Which variables, by index.
+        variables: Indices of the variables.
 
     Returns:
-        The figure, one of pyplot's. A program that draws many closes them.
+        A pyplot figure. A program that draws many should close them.
 
     Raises:
-        TypeError: If a view has no floating dtype.
-        ValueError: If the shapes do not fit or a variable does not exist.
+        TypeError: If a view's dtype is not floating point.
+        ValueError: If the shapes do not match or a variable does not exist.
     """
     chosen = list(variables)
     _check(p_a, p_b, chosen)
     num_bins = p_a.shape[2]
     rows, columns = (p[:, chosen].flatten(start_dim=1).double() for p in (p_a, p_b))
     frequency = rows.T @ columns * (num_bins**2 / len(rows))
-    # What never happens has no logarithm; the scale ends at the frequency of a pair of bins that always agree.
+    # A frequency of 0 has no logarithm; the scale ends at the frequency of a pair of bins that always agree.
     bound = math.log2(num_bins)
     log_frequency = frequency.clamp(min=torch.finfo(frequency.dtype).tiny).log2()
 

@@ -1,4 +1,4 @@
-"""The figure of what a network has learned so far, from two views of training images."""
+"""The figure of a network's progress during training, from two views of training images."""
 
 import numpy as np
 import torch
@@ -15,9 +15,9 @@ from imsvd_plugins.losses import HSICLoss, IMSVDLoss
 def draw_views(
     features: Tensor, z_a: Tensor, z_b: Tensor, criterion: IMSVDLoss | HSICLoss | None, title: str = ""
 ) -> Figure:
-    """Draw what two views of the same images show: IMSVD's variables, or for other losses the features.
+    """Draw IMSVD's variables or, for other losses, the features, from two views of the same images.
 
-    It is computed on the CPU: the joint matrix would take memory that a training may need.
+    The computation runs on the CPU, because the joint matrix would take GPU memory that a training may need.
 
     Args:
         features: The backbone's features ``(N, d)`` of the first view, N >= 2.
@@ -27,7 +27,7 @@ def draw_views(
         title: The title of the figure of IMSVD's variables.
 
     Returns:
-        The figure of :func:`draw_overview` or :func:`draw_representation`, which belongs to no pyplot window.
+        The figure of :func:`draw_overview` or :func:`draw_representation`, which has no pyplot window.
     """
     features, z_a, z_b = (x.float().cpu() for x in (features, z_a, z_b))
     if isinstance(criterion, IMSVDLoss):

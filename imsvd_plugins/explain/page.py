@@ -1,4 +1,4 @@
-"""A report as one HTML page that opens from disk, with no network."""
+"""A report as one HTML page that opens from disk, without a network connection."""
 
 import base64
 import hashlib
@@ -53,13 +53,13 @@ def write_page(report: Report, images: ImagesByIndex, file: str | os.PathLike[st
     """Write a report as one self-contained HTML page.
 
     The page holds the numbers of all variables, and the thumbnails, names and bins of at most ``max_thumbnails``
-    images. It is written beside ``file`` and renamed once it is whole.
+    images. It is written beside ``file`` and renamed when it is complete.
 
     Args:
         report: The report.
-        images: The images that the report was made from, the skipped ones included.
-        file: Where the page goes; a file that exists is replaced.
-        max_thumbnails: The greatest number of images that the page shows, at least 1.
+        images: The images that the report was made from, including the skipped ones.
+        file: The page's file; an existing file is replaced.
+        max_thumbnails: The largest number of images that the page shows, at least 1.
 
     Raises:
         ValueError: If ``max_thumbnails`` is below 1, or the images are not the report's.
@@ -89,7 +89,7 @@ def write_page(report: Report, images: ImagesByIndex, file: str | os.PathLike[st
         report=report,
         data=data,
         sheets=[_text(sheet) for sheet in sprites.sheets],
-        # Trusted: they are this package's own files. The policy lets the browser run these texts and no other.
+        # Trusted, because they are this package's own files. The policy lets the browser run only these texts.
         style=Markup(style),
         style_hash=_hash(style),
         script=Markup(script),
@@ -113,10 +113,10 @@ def _hash(text: str) -> str:
 
 
 def _write(page: str, file: Path) -> None:
-    """Write a page that is whole or is not there."""
+    """Write a page that appears only when it is complete."""
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
-        # File names on disk may hold bytes that are no text.
+        # File names on disk may hold bytes that are not text.
         part.write_bytes(page.encode("utf-8", errors="replace"))
         part.replace(file)
     finally:

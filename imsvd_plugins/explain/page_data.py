@@ -1,4 +1,4 @@
-"""The numbers of a report as a page takes them: packed, and of the shown images alone."""
+"""The numbers of a report as a page reads them: packed, and only for the images it shows."""
 
 import base64
 import math
@@ -15,17 +15,18 @@ _RELATED = 3
 _PAIRS = 100
 _CLASSES = 4
 _HEAT_SIDE = 56
-# A network's strides leave a chequerboard in gradients. Cells of 2 x 2 pixels sum it up; smaller images have too few.
+# A network's strides leave a chequerboard in gradients, which cells of 2 x 2 pixels average out. Smaller images have
+# too few pixels for this.
 _LEAST_POOLED_SIDE = 32
 
 
 def page_data(report: Report, shown: NDArray[np.int64], uniform: NDArray[np.bool_]) -> dict[str, Any]:
-    """Collect what the page's scripts read, ready for JSON.
+    """Collect the data that the page's scripts read, ready for JSON.
 
     Args:
         report: The report.
         shown: Indices ``(P,)`` of the images that the page shows, ascending.
-        uniform: Which of them ``(P,)`` belong to a uniform sample of all images.
+        uniform: ``(P,)`` whether each of them belongs to a uniform sample of all images.
 
     Returns:
         Names, numbers, and arrays as base64 with their type and shape.
@@ -95,7 +96,7 @@ def _labels(variables: Variables, labels: NDArray[np.int64], num_bins: int) -> d
 def frequent_classes(
     bins: NDArray[Any], labels: NDArray[np.int64], num_bins: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The few most frequent classes of each bin and how many of its images they are, both ``(M, K, c)``."""
+    """The few most frequent classes of each bin and their numbers of images, both ``(M, K, c)``."""
     known = labels >= 0
     num_classes = int(labels.max()) + 1
     tables = np.stack(
@@ -116,7 +117,7 @@ def related_variables(mutual_information: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def certainty_quantiles(variables: Variables) -> NDArray[np.uint8]:
-    """Where an image stands among those of its bin, ``(N, M)``: 0 for the surest to 255 for the least sure."""
+    """Rank of each image's certainty within its bin, ``(N, M)``: 0 for the surest to 255 for the least sure."""
     num_images, num_variables = variables.bins.shape
     quantiles = np.empty((num_images, num_variables), dtype=np.uint8)
     for variable in range(num_variables):
@@ -181,7 +182,7 @@ def _attribution(attribution: Attribution) -> dict[str, Any]:
 
 
 def _packed(values: Any, dtype: Any) -> dict[str, Any]:
-    """An array as a script decodes it; little-endian, as browsers' typed arrays are."""
+    """An array in the form that scripts decode; little-endian, like browsers' typed arrays."""
     array = np.ascontiguousarray(np.asarray(values).astype(np.dtype(dtype).newbyteorder("<")))
     return {
         "type": np.dtype(dtype).name,
@@ -191,5 +192,5 @@ def _packed(values: Any, dtype: Any) -> dict[str, Any]:
 
 
 def _number(value: float | None) -> float | None:
-    """A number that JSON can hold."""
+    """A number as JSON can hold it."""
     return float(value) if value is not None and math.isfinite(value) else None

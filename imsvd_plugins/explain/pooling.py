@@ -1,4 +1,4 @@
-"""The joint distribution in as many cells as a screen has pixels."""
+"""Pooling the joint distribution to about as many cells as a screen has pixels."""
 
 import math
 from typing import Any
@@ -15,10 +15,10 @@ def pooled_joint(joint: Matrix, num_bins: int, pixels: int = 512) -> NDArray[np.
     Args:
         joint: ``(MK, MK)``, frequencies that sum to 1 in each block.
         num_bins: Bins ``K`` of a variable.
-        pixels: Cells a side; exceeded where there are more variables than that.
+        pixels: Cells a side; exceeded if there are more than ``pixels / 2`` variables, because a block has at least 2.
 
     Returns:
-        ``(M p, M p)`` with ``p`` cells a block and side, see :func:`pooled_block`.
+        ``(M p, M p)`` with ``p`` cells per side of a block, see :func:`pooled_block`.
     """
     num_variables = len(joint) // num_bins
     cells = min(num_bins, max(2, pixels // num_variables))
@@ -27,18 +27,18 @@ def pooled_joint(joint: Matrix, num_bins: int, pixels: int = 512) -> NDArray[np.
 
 
 def pooled_block(joint: Matrix, num_bins: int, cells: int) -> NDArray[np.uint8]:
-    r"""Pool blocks of two variables that stand side by side to ``cells`` by ``cells`` each.
+    r"""Pool adjacent blocks of two variables to ``cells`` by ``cells`` each.
 
-    What comes out is the joint distribution of ``cells`` coarser bins, so that what is independent stays so.
+    The result is the joint distribution of ``cells`` coarser bins, so independent variables stay independent.
 
     Args:
         joint: ``(K, n K)``, frequencies that sum to 1 in each block.
         num_bins: Bins ``K`` of a variable.
-        cells: Cells a block and side, 2 to ``K``.
+        cells: Cells per side of a block, 2 to ``K``.
 
     Returns:
-        ``(cells, n cells)`` of the logarithm of the frequency over that of independent, equally used bins: 127 is 0;
-        254 is ``log2 cells``, for coarse bins that always agree, and 0 the opposite, or never.
+        ``(cells, n cells)`` logarithms of the frequency relative to that of independent, equally used bins. 127 stands
+        for 0, 254 for ``log2 cells`` (coarse bins that always agree), and 0 for ``-log2 cells`` or less.
     """
     bound = math.log2(cells)
     edges = np.linspace(0, num_bins, cells, endpoint=False).astype(int)

@@ -1,4 +1,4 @@
-"""What a report holds: numbers of the variables, of the representation, and attributions, all as arrays."""
+"""The contents of a report: numbers on the variables and the representation, and attributions, all as arrays."""
 
 import json
 import math
@@ -13,7 +13,7 @@ Bins = NDArray[np.unsignedinteger[Any]]
 
 
 class Examples(NamedTuple):
-    """Images that stand for one bin of a variable, as indices into the report's ``names``; all empty for an unused bin.
+    """Images that represent one bin of a variable, as indices into the report's ``names``; empty for an unused bin.
 
     Attributes:
         surest: The images with the highest probability of the bin, descending.
@@ -34,27 +34,27 @@ class Variables:
         joint: ``(MK, MK)`` float32 joint distribution, first augmented view by second; each block sums to 1.
         marginals: ``(M, K)`` mean probabilities of both augmented views.
         entropies: ``(M,)`` entropies of the marginals, in shares of log K.
-        bins_used: ``(M,)`` number of bins that are the most probable one of at least one image.
-        mutual_information: ``(M, M)`` between the variables of the two views over the mean of their entropies, 0 to 1,
-            symmetric; on the diagonal a variable's first view with its second.
-        order: ``(M,)`` order of the variables in which similar ones are adjacent.
+        bins_used: ``(M,)`` number of bins that are the most probable bin of at least one image.
+        mutual_information: ``(M, M)`` between the variables of the two views, divided by the mean of their entropies, 0
+            to 1, symmetric; on the diagonal between a variable's first and second view.
+        order: ``(M,)`` order of the variables that puts similar ones side by side.
         redundant_pairs: ``(m, m', normalised mutual information)`` of ``m < m'``, the most redundant first.
         bins: ``(N, M)`` most probable bin of the plain view, in the smallest unsigned integer type.
         certainty: ``(N, M)`` float16 probability of that bin.
         views_in_bin: ``(N, M)`` number of the two augmented views that fall into that bin too.
         agreement: ``(M,)`` share of the images whose two augmented views fall in the same bin.
         agreement_by_chance: ``(M,)`` the same share for views of unrelated images.
-        bin_agreement: ``(M, K)`` of the augmented views that fall into a bin, the share whose other view falls into it
-            too; NaN for a bin without views.
+        bin_agreement: ``(M, K)`` share of the augmented views in a bin whose other view falls into it too; NaN for a
+            bin without views.
         bin_agreement_by_chance: ``(M, K)`` the same share if the other view were of an unrelated image.
-        label_information: ``(M,)`` mutual information of a variable's bin (plain view) and the label over their mean
-            entropy, 0 to 1. This and the next five are None without labels.
+        label_information: ``(M,)`` mutual information of a variable's bin (plain view) and the label, divided by their
+            mean entropy, 0 to 1. This and the next five are None without labels.
         label_information_by_chance: ``(M,)`` its mean under shuffled labels.
         label_p_value: ``(M,)`` of the test against shuffled labels, corrected for the ``M`` variables.
         purity: ``(M, K)`` share of the most frequent class among a bin's images; NaN for an unused bin.
         majority: ``(M, K)`` that class; -1 for an unused bin.
         purity_p_value: ``(M, K)`` of the test against shuffled labels, corrected for all bins; 1 for an unused bin.
-        examples: ``examples[m][k]``, the images that stand for bin ``k`` of variable ``m``.
+        examples: ``examples[m][k]``, the images that represent bin ``k`` of variable ``m``.
     """
 
     joint: NDArray[np.float32]
@@ -90,9 +90,9 @@ class Representation:
         alignment: Mean squared distance of two views' normalized projections (features without a projector), 0 to 4.
         uniformity: How evenly they spread over the sphere, about -4 to 0.
         groups: ``C`` names of classes or, without labels, of clusters.
-        gram: ``(C, C)`` mean similarity of two different images by their groups: the loss's kernel for SSL-HSIC, else
-            the cosine of the features.
-        similarity: What ``gram`` shows, for instance "cosine similarity of the features".
+        gram: ``(C, C)`` mean similarity of two different images by their groups: the loss's kernel for SSL-HSIC,
+            otherwise the cosine of the features.
+        similarity: The quantity in ``gram``, for instance "cosine similarity of the features".
         random_feature_error: Relative error of the random-feature Gram matrix at the loss's number of features; None
             for methods other than SSL-HSIC.
         map: ``(n, 2)`` principal components of the features.
@@ -127,8 +127,8 @@ class Attribution:
         bin: Index of the bin.
         method: "integrated gradients" or "Grad-CAM".
         heat: ``(H, W)`` float32; signed for integrated gradients, at least 0 for Grad-CAM.
-        completeness: Of integrated gradients: relative difference between their sum and the difference of the outputs
-            that they explain, 0 is best. NaN for Grad-CAM, which has no such sum.
+        completeness: For integrated gradients the relative difference between their sum and the difference of the
+            outputs that they explain; 0 is best. NaN for Grad-CAM, which has no such sum.
     """
 
     image: int
@@ -149,13 +149,13 @@ class Report:
         source: Where the images come from.
         method: Name of the method, for instance "IMSVD".
         names: ``N`` names of the images.
-        positions: ``(N,)`` index of each of them in the images that were given, unreadable ones counted.
+        positions: ``(N,)`` index of each of them among all given images, unreadable ones included.
         labels: ``(N,)`` classes, -1 if unknown; None without labels.
         classes: Names of the classes.
         skipped: ``(name, reason)`` of each image that could not be read.
         representation: The features.
         variables: The latent variables; None if the method is not IMSVD.
-        attributions: Where the evidence lies, of some images and bins.
+        attributions: Where the evidence lies, for some images and bins.
     """
 
     title: str
@@ -177,7 +177,7 @@ class Report:
         The keys of the archive are the paths of the fields, such as ``variables.label_p_value``.
 
         Args:
-            folder: Where to; made if it is not there.
+            folder: The folder; created if it does not exist.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -187,12 +187,12 @@ class Report:
         np.savez(folder / "report.npz", **arrays)
 
 
-# An array of more numbers is in the archive only: 8 MB of text at most.
+# A larger array is only in the archive; the limit is about 8 MB of text.
 _LARGEST_IN_JSON = 400_000
 
 
 def _plain(value: Any, path: str, arrays: dict[str, NDArray[Any]]) -> Any:
-    """The value as JSON has it; arrays are collected by their path."""
+    """The value in JSON's types; arrays are collected by their path."""
     if hasattr(value, "__dataclass_fields__"):
         found = {each.name: _plain(getattr(value, each.name), f"{path}.{each.name}", arrays) for each in fields(value)}
         return {name: each for name, each in found.items() if each is not _OMITTED}

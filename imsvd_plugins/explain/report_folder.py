@@ -15,20 +15,20 @@ PAGE = "index.html"
 def write_report(report: Report, images: Images, out: str | os.PathLike[str], max_thumbnails: int = 3000) -> Path:
     """Write ``index.html``, a page that opens from disk, figures (PNG), ``report.json`` and ``report.npz``.
 
-    Everything is written beside ``out`` and takes its place once it is whole.
+    Everything is written beside ``out`` and replaces it when it is complete.
 
     Args:
         report: The report.
         images: The images that it was made from.
         out: The folder; an earlier report there is replaced.
-        max_thumbnails: The greatest number of images that the page shows; the numbers are of all.
+        max_thumbnails: The largest number of images that the page shows; the numbers cover all images.
 
     Returns:
         The page.
 
     Raises:
         ValueError: If ``out`` is neither new nor an earlier report, or the images are not the report's.
-        OSError: If something cannot be written.
+        OSError: If a file cannot be written.
     """
     out = Path(out)
     check_folder(out)

@@ -1,4 +1,4 @@
-"""Statistics of a backbone's features, of any method: accumulated over all images, and in detail for a sample."""
+"""Statistics of a backbone's features, for any method: accumulated over all images, and in detail for a sample."""
 
 import numpy as np
 import torch
@@ -20,10 +20,10 @@ _CLUSTERS = 10
 class FeatureStatistics:
     """The spectrum of the features and the alignment of the views over all images; the features of a sample.
 
-    The matrix ``(d, d)`` of second moments stays in memory, and the features and projections of the sample.
+    It keeps the matrix ``(d, d)`` of second moments, and the features and projections of the sample.
 
     Args:
-        sample: Number of images of the sample, those of lowest rank.
+        sample: Number of images in the sample, those of lowest rank.
     """
 
     def __init__(self, sample: int) -> None:
@@ -42,7 +42,7 @@ class FeatureStatistics:
             z_a: Projections ``(N, D)`` of one augmented view.
             z_b: Projections of the other augmented view.
             z_plain: Projections of the plain view.
-            ranks: ``(N,)`` place of each image in a random order of all, int64, on the CPU.
+            ranks: ``(N,)`` position of each image in a random order of all, int64, on the CPU.
         """
         wide = features.double()
         moment = wide.T @ wide
@@ -55,7 +55,7 @@ class FeatureStatistics:
         self._keep_sample()
 
     def _keep_sample(self) -> None:
-        """Drop what is not among the lowest ranks, a batch at a time to take no second copy of the sample."""
+        """Drop all but the lowest ranks, batch by batch to avoid a second copy of the sample."""
         ranks = torch.cat([kept for kept, _, _ in self._kept])
         if len(ranks) > self._sample:
             limit = ranks.kthvalue(self._sample).values
@@ -78,7 +78,7 @@ class FeatureStatistics:
     def spectrum(self) -> Tensor:
         """Singular values ``(min(N, d),)`` of the features of all images, descending."""
         squares = torch.linalg.eigvalsh(self._moment).flip(0)[: self.num_images]
-        # What rounding leaves of directions that no feature has would otherwise count as 1e-8 of the largest one.
+        # Otherwise rounding errors in empty directions would count as 1e-8 of the largest singular value.
         noise = squares[0].clamp(min=0) * len(self._moment) * torch.finfo(squares.dtype).eps
         return torch.where(squares > noise, squares, 0.0).sqrt().cpu()
 
@@ -95,13 +95,13 @@ def describe_representation(
     """Describe the features that were accumulated.
 
     Args:
-        statistics: What all images gave.
+        statistics: The statistics of all images.
         images: ``(n,)`` indices of the images of the sample, in the order of their ranks.
         labels: ``(n,)`` their classes, -1 if unknown; None without labels.
         classes: Names of the classes.
         bins: ``(n, M)`` their bins; None for methods without variables.
         criterion: SSL-HSIC's loss, whose kernel is shown; None for other methods.
-        neighbours: Number of nearest images for each one; fewer if there are not as many.
+        neighbours: Number of nearest images for each one; fewer if there are fewer.
 
     Returns:
         The description.
@@ -140,10 +140,10 @@ def mean_similarity(similarity: Tensor, group_of: NDArray[np.int64], groups: lis
     Args:
         similarity: ``(n, n)`` between the images.
         group_of: ``(n,)`` group of each image.
-        groups: The ``C`` groups to compare, each of at least one image.
+        groups: The ``C`` groups to compare, each with at least one image.
 
     Returns:
-        ``(C, C)``; for a group of a single image its similarity with itself.
+        ``(C, C)``; for a group with a single image, its similarity with itself.
     """
     members = torch.from_numpy(group_of[:, None] == np.array(groups)).double()
     sizes = members.sum(dim=0)
@@ -151,7 +151,7 @@ def mean_similarity(similarity: Tensor, group_of: NDArray[np.int64], groups: lis
     sums = members.T @ similarity @ members
     pairs = torch.outer(sizes, sizes)
     several = torch.diag((sizes > 1).double())
-    # An image with itself is no pair.
+    # An image with itself is not a pair.
     sums -= several * (members.T @ similarity.diag())
     pairs -= several * sizes
     return (sums / pairs).numpy()
@@ -163,7 +163,7 @@ def random_feature_error(projections: Tensor, criterion: HSICLoss, seed: int = 0
 
     Args:
         projections: Projections that the loss would see.
-        criterion: The loss: its kernel, scale, number and kind of random features.
+        criterion: The loss, for its kernel, scale, and number and kind of random features.
         seed: Seed of the draw.
 
     Returns:

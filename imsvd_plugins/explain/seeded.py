@@ -1,4 +1,4 @@
-"""Random views that are the same however the images are divided into batches."""
+"""Random views that do not depend on how images are divided into batches."""
 
 import random
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Inside, all generators that transforms draw from begin at the seed; outside they go on as if nothing had been."""
+    """Inside, all generators that transforms draw from start at the seed; afterwards their state is restored."""
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002  (what mmcv's transforms use)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

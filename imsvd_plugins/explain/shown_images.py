@@ -1,4 +1,4 @@
-"""Which images a page shows when a data set has more than it can hold."""
+"""Choosing the images that a page shows when a data set has more than it can hold."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,12 @@ def choose_images(report: Report, limit: int) -> tuple[NDArray[np.int64], NDArra
     """Choose at most ``limit`` images of a report.
 
     The images with an attribution come first. A third of the rest goes to images that are among the surest of many
-    bins. What is left is a uniform sample of all images, so that a page can show what is usual beside what is best: it
-    starts with the map's images, among which the neighbours are.
+    bins. The remainder is a uniform sample of all images, so that a page shows usual images beside the best ones. The
+    sample starts with the map's images, which include the neighbours.
 
     Args:
         report: The report.
-        limit: The greatest number of images, at least 1.
+        limit: The largest number of images, at least 1.
 
     Returns:
         Indices of the images, ascending; and for each whether it belongs to the uniform sample.
@@ -40,7 +40,7 @@ def choose_images(report: Report, limit: int) -> tuple[NDArray[np.int64], NDArra
 
 
 def _in_random_order(report: Report) -> list[int]:
-    """All images, those of the map first, which are a random sample themselves."""
+    """All images in random order, first those of the map, which are a random sample themselves."""
     rng = np.random.default_rng(_SEED)
     mapped = rng.permutation(report.representation.map_images)
     others = rng.permutation(np.setdiff1d(np.arange(len(report.names)), mapped))
@@ -49,7 +49,7 @@ def _in_random_order(report: Report) -> list[int]:
 
 
 def _surest(report: Report) -> list[int]:
-    """Images by how many bins have them among their surest."""
+    """Images sorted by the number of bins that have them among their surest."""
     if report.variables is None:
         return []
     images = [image for bins in report.variables.examples for each in bins for image in each.surest]

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 _COLUMNS = 16
 _PER_SHEET = _COLUMNS * _COLUMNS
-# A multiple of WebP's blocks of 16 pixels: else one thumbnail's colours run into the next one's.
+# A multiple of WebP's blocks of 16 pixels; otherwise one thumbnail's colours run into the next one's.
 _BLOCK = 16
 _LARGEST = 64
 _QUALITIES = (85, 70, 50, 30)
@@ -24,8 +24,8 @@ class Sprites:
     Attributes:
         sheets: WebP files; a sheet has 16 thumbnails a row and at most 16 rows.
         side: Height and width of a thumbnail in pixels.
-        columns: Thumbnails a row.
-        per_sheet: Thumbnails a sheet; the last one may hold fewer.
+        columns: Thumbnails per row.
+        per_sheet: Thumbnails per sheet; the last sheet may hold fewer.
     """
 
     sheets: list[bytes]
@@ -37,12 +37,12 @@ class Sprites:
 def make_sprites(images: Iterable[Image.Image], budget: int = 7_000_000) -> Sprites:
     """Make thumbnails of at most 64 pixels a side.
 
-    An image of another shape than square is put on grey, whole. Small images are enlarged pixel by pixel.
+    An image that is not square is placed whole on grey. Small images are enlarged pixel by pixel.
 
     Args:
-        images: RGB images. The first one's size decides on the thumbnails' size.
-        budget: Bytes that the sheets may take together. Beyond, they are written again at a lower quality; the lowest
-            quality may exceed the budget.
+        images: RGB images. The first one's size determines the thumbnails' size.
+        budget: Bytes that the sheets may take together. If they exceed it, they are written again at a lower quality;
+            the lowest quality may still exceed the budget.
 
     Returns:
         The sheets.

@@ -1,4 +1,4 @@
-"""Statistics of IMSVD's latent variables, accumulated a batch at a time."""
+"""Statistics of IMSVD's latent variables, accumulated batch by batch."""
 
 from typing import Any
 
@@ -15,18 +15,19 @@ from imsvd_plugins.explain.examples import choose_examples
 from imsvd_plugins.explain.report import Bins, Variables
 from imsvd_plugins.functional import soft_discretize
 
-# Rows of the joint matrix that are worked on at a time: what lies between takes little memory beside the matrix.
+# Rows of the joint matrix that are processed at a time, so that intermediate results are small beside the matrix.
 _ROWS = 512
-# Images whose probabilities wait to be added to the joint matrix, all of which is read and written each time.
+# Images whose probabilities are collected before they are added to the joint matrix: each addition reads and writes
+# the whole matrix.
 _WAITING = 512
 
 
 class VariableStatistics:
     """The joint distribution of ``M`` variables of ``K`` bins in two views, and each image's bins in a plain view.
 
-    What stays in memory is the joint matrix ``(MK, MK)`` in float64, the probabilities of 512 images in two views and,
-    of each image, ``M`` bins and their probabilities. The products are computed in the precision of the probabilities,
-    which is float32 unless the projections are float64.
+    It keeps the joint matrix ``(MK, MK)`` in float64, the probabilities of 512 images in two views and, for each image,
+    ``M`` bins and their probabilities. The products are computed in the precision of the probabilities, which is
+    float32 unless the projections are float64.
 
     Args:
         num_bins: Bins ``K`` of a variable, at least 2.
@@ -73,7 +74,7 @@ class VariableStatistics:
         self._wait_or_add(torch.stack([p_a.flatten(1), p_b.flatten(1)]))
 
     def _wait_or_add(self, probabilities: Tensor) -> None:
-        """Two views' ``(2, N, MK)``."""
+        """Collect the probabilities ``(2, N, MK)`` of two views, or add them."""
         count = probabilities.shape[1]
         if self._num_waiting + count > _WAITING:
             self._add_waiting()
@@ -86,7 +87,7 @@ class VariableStatistics:
         self._num_waiting += count
 
     def flush(self) -> None:
-        """Add the probabilities that wait, and release their memory; needed after the last :meth:`update`."""
+        """Add the collected probabilities and free their memory; required after the last :meth:`update`."""
         self._add_waiting()
         self._waiting = torch.empty(0)
 
@@ -102,7 +103,7 @@ class VariableStatistics:
 
     def _probabilities(self, z: Tensor) -> Tensor:
         p = soft_discretize(z, self.num_bins, self.temperature)
-        # The lower bound of the probabilities has made their sum a little more than 1.
+        # The lower bound of the probabilities makes their sum slightly more than 1.
         return p.div_(p.sum(dim=2, keepdim=True))
 
     def joint(self) -> NDArray[np.float32]:
@@ -116,7 +117,7 @@ class VariableStatistics:
         """Mean probabilities ``(M, K)`` of both views."""
         num_variables = len(self._agreeing)
         both = self._joint.sum(dim=0) + self._joint.sum(dim=1)
-        # Each of the blocks side by side holds the whole marginal.
+        # Each of the M blocks in a row holds the whole marginal.
         return _array(both.view(num_variables, -1) / (2 * num_variables * self.num_images))
 
     def mutual_information(self) -> NDArray[np.float64]:
@@ -127,17 +128,17 @@ class VariableStatistics:
             blocks = (block_row / self.num_images).view(self.num_bins, -1, self.num_bins)  # (K, M, K)
             first, second = _entropy(blocks.sum(dim=2), 0), _entropy(blocks.sum(dim=0), 1)
             shared, mean = first + second - _entropy(blocks, (0, 2)), (first + second) / 2
-            # Variables that use a single bin share nothing.
+            # Variables that use a single bin share no information.
             found[m] = torch.where(mean > 1e-12, shared / mean.clamp(min=1e-12), 0.0)
         return _array(((found + found.T) / 2).clamp(0, 1))
 
     def agreement(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Shares ``(M,)`` of the images whose two views fall in the same bin: found, and of unrelated images."""
+        """Shares ``(M,)`` of the images whose two views fall in the same bin: measured, and for unrelated images."""
         by_chance = (self._frequencies.double() / self.num_images).prod(dim=0).sum(dim=1)
         return _array(self._agreeing.double().sum(dim=1) / self.num_images), _array(by_chance)
 
     def bin_agreement(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Of the views in a bin the share ``(M, K)`` whose other view is in it too: found, and of unrelated images."""
+        """Shares ``(M, K)`` of a bin's views whose other view is in it too: measured, and for unrelated images."""
         views = self._frequencies.double()
         by_chance = 2 * (views / self.num_images).prod(dim=0) * self.num_images / views.sum(dim=0)
         return _array(2 * self._agreeing.double() / views.sum(dim=0)), _array(by_chance)
@@ -151,7 +152,7 @@ class VariableStatistics:
         return np.concatenate(self._certainty)
 
     def views_in_bin(self) -> NDArray[np.uint8]:
-        """How many of the two augmented views ``(N, M)`` fall into that bin too."""
+        """Number ``(N, M)`` of the two augmented views that fall into that bin too."""
         return np.concatenate(self._views_in_bin)
 
 
@@ -166,7 +167,7 @@ def describe_variables(
     """Describe the variables that were accumulated.
 
     Args:
-        statistics: What all images gave.
+        statistics: The statistics of all images.
         labels: ``(N,)`` classes of the images, -1 if unknown, at least one known; None without labels.
         priority: ``(N,)`` a random order of the images.
         shuffles: Number of shuffles of the labels in the tests.
@@ -206,7 +207,7 @@ def describe_variables(
 
 
 def similar_adjacent(mutual_information: NDArray[np.float64]) -> NDArray[np.int64]:
-    """An order ``(M,)`` of the variables in which those that share much are adjacent, by average linkage."""
+    """An order ``(M,)`` of the variables, by average linkage, that puts those sharing much information side by side."""
     if len(mutual_information) < 2:
         return np.arange(len(mutual_information))
     distances = squareform(1 - mutual_information, checks=False)
@@ -215,7 +216,7 @@ def similar_adjacent(mutual_information: NDArray[np.float64]) -> NDArray[np.int6
 
 
 def redundant_pairs(mutual_information: NDArray[np.float64], count: int = 50) -> list[tuple[int, int, float]]:
-    """The ``count`` pairs ``m < m'`` of variables that share most, as ``(m, m', normalised mutual information)``."""
+    """The ``count`` most redundant pairs of variables ``m < m'``, as ``(m, m', normalised mutual information)``."""
     first, second = np.triu_indices(len(mutual_information), k=1)
     shared = mutual_information[first, second]
     most = np.argsort(-shared, kind="stable")[:count]
@@ -223,7 +224,7 @@ def redundant_pairs(mutual_information: NDArray[np.float64], count: int = 50) ->
 
 
 def _entropy(p: Tensor, dim: int | tuple[int, ...]) -> Tensor:
-    """In nats."""
+    """Entropy in nats."""
     entropy: Tensor = torch.special.entr(p).sum(dim=dim)
     return entropy
 

@@ -1,4 +1,4 @@
-"""A report's folder that is whole or is not there. Light to import: a command looks at its arguments with it."""
+"""A report's folder that appears only when complete. Imports fast, because a command checks arguments with it."""
 
 import os
 import shutil
@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# What tells a report from another folder.
+# The file that distinguishes a report from another folder.
 _NUMBERS = "report.json"
 
 
 def check_folder(out: Path) -> None:
-    """Raise a ValueError if something other than a report would be lost."""
+    """Raise a ValueError if writing to ``out`` would lose anything but an earlier report, or cannot work."""
     if not out.parent.is_dir():
         raise ValueError(f"out must be in an existing folder, got {str(out)!r}.")
     if out.exists() and not out.is_dir():
@@ -27,7 +27,7 @@ def is_report(folder: Path) -> bool:
 
 @contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
-    """A folder to write to, beside ``out``, which takes its place if all went well and is removed if not."""
+    """A folder to write to, beside ``out``. It replaces ``out`` on success and is removed on failure."""
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     part.mkdir()
     try:

@@ -1,3 +1,3 @@
-"""A pretrained backbone out of a checkpoint of either host, as weights that other libraries load. Needs torch alone."""
+"""Exporting a backbone from either host's checkpoint, as weights that other libraries load. Needs only torch."""
 
 FORMATS = ("torchvision", "timm", "mmpretrain", "torch")

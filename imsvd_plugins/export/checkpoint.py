@@ -14,7 +14,7 @@ from imsvd_plugins._weights_only import reason
 from imsvd_plugins.export.files import is_safetensors, read_safetensors
 
 _PREFIX = "backbone."
-# What wrapping a model in DistributedDataParallel or torch.compile puts in front of its names.
+# The prefixes that DistributedDataParallel and torch.compile add to a model's names.
 _WRAPPERS = ("module.", "_orig_mod.")
 
 
@@ -23,10 +23,10 @@ class Backbone(NamedTuple):
 
     Attributes:
         weights: Tensors by name, without the leading ``backbone.``.
-        config: ``model.backbone`` of the config in a checkpoint of mmengine's; empty where there is none.
+        config: ``model.backbone`` of the config in an mmengine checkpoint; empty if there is none.
         component: The backbone's ``class_path`` and ``init_args`` in a checkpoint of ``imsvd-plugins lightly``; empty
-            where there are none.
-        host: What wrote the checkpoint: "mmengine", "Lightning" or, for a state dict alone, "torch.save" or
+            if there are none.
+        host: The writer of the checkpoint: "mmengine", "Lightning" or, for a state dict alone, "torch.save" or
             "safetensors".
         averaged: Whether the weights are an average that the host kept during training.
     """
@@ -39,7 +39,7 @@ class Backbone(NamedTuple):
 
 
 class _Unread:
-    """Stands for whatever a checkpoint holds beside tensors and plain data: made of anything, it does nothing."""
+    """Replaces whatever a checkpoint holds beside tensors and plain data. It accepts any arguments and does nothing."""
 
     def __init__(self, *args: Any) -> None:
         pass
@@ -52,18 +52,18 @@ class _Unread:
 
 
 def read_backbone(path: str | os.PathLike[str]) -> Backbone:
-    """Take the backbone out of a checkpoint.
+    """Read the backbone of a checkpoint.
 
-    With mmengine's ``EMAHook`` and with Lightning's ``WeightAveraging`` the averaged weights are where the weights
-    of the model otherwise are, so they are what is read.
+    mmengine's ``EMAHook`` and Lightning's ``WeightAveraging`` store the averaged weights in the place of the model's
+    weights, so the averaged weights are read.
 
     Args:
-        path: A checkpoint of mmengine's or Lightning's, or a state dict that ``torch.save`` or safetensors wrote, of a
-            model whose backbone is its attribute ``backbone``.
+        path: An mmengine or Lightning checkpoint, or a state dict that ``torch.save`` or safetensors wrote, of a model
+            whose backbone is its attribute ``backbone``.
 
     Raises:
-        ImportError: If it is a file of safetensors, which is not installed.
-        ValueError: If there is no such file, it is no such checkpoint, or no backbone is in it.
+        ImportError: If it is a safetensors file and safetensors is not installed.
+        ValueError: If the file does not exist, is not such a checkpoint, or holds no backbone.
     """
     path = Path(path)
     checkpoint = read_checkpoint(path)
@@ -71,7 +71,7 @@ def read_backbone(path: str | os.PathLike[str]) -> Backbone:
     names = list(state) if isinstance(state, dict) else []
     weights = {_inner_name(name): value for name, value in state.items() if _is_weight(name, value)} if names else {}
     if not weights:
-        # Without the quotes, but with what a terminal would obey escaped.
+        # Without the quotes, but with terminal control characters escaped.
         found = ", ".join(sorted({repr(str(name).partition(".")[0])[1:-1] for name in names})[:12])
         raise ValueError(
             f"{path} holds no backbone: none of its {len(names)} entries is a tensor under '{_PREFIX}'; "
@@ -92,20 +92,20 @@ def read_backbone(path: str | os.PathLike[str]) -> Backbone:
 
 
 def host_of(checkpoint: dict[str, Any]) -> str:
-    """What wrote a checkpoint: "mmengine", "Lightning" or, for a state dict alone, "torch.save"."""
+    """The writer of a checkpoint: "mmengine", "Lightning" or, for a state dict alone, "torch.save"."""
     if "pytorch-lightning_version" in checkpoint:
         return "Lightning"
     return "mmengine" if "meta" in checkpoint else "torch.save"
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint's tensors and plain data; whatever else is in it becomes an object that does nothing.
+    """Read a checkpoint's tensors and plain data; everything else in it becomes an object that does nothing.
 
-    A file of safetensors holds nothing else than the ``state_dict``.
+    A safetensors file holds only the ``state_dict``.
 
     Raises:
-        ImportError: If it is a file of safetensors, which is not installed.
-        ValueError: If there is no such file, or it is no such checkpoint.
+        ImportError: If it is a safetensors file and safetensors is not installed.
+        ValueError: If the file does not exist or is not such a checkpoint.
     """
     checkpoint = _load(path)
     if not isinstance(checkpoint, dict):
@@ -134,19 +134,19 @@ def _load(path: Path) -> Any:
             f"state_dict() alone with torch.save. ({reason(error)})"
         ) from error
     except Exception as error:
-        # A damaged file, or one that was made to do harm, may fail in any way.
+        # A damaged or malicious file may fail in any way.
         raise ValueError(f"{path} is no whole checkpoint that torch.save wrote: {_lines(error)[0]}") from error
 
 
 def _check_checksums(path: Path) -> None:
-    """Refuse a file whose bytes have changed: torch reads such tensors without a word."""
+    """Raise if a file's bytes have changed, because torch reads such tensors without an error."""
     if not zipfile.is_zipfile(path):
         return
     try:
         with zipfile.ZipFile(path) as file:
             damaged = file.testzip()
     except (OSError, zipfile.BadZipFile):
-        return  # torch says what is wrong with it.
+        return  # torch will report the fault.
     if damaged is not None:
         raise ValueError(f"{path} is damaged: {damaged!r} in it has another checksum than when it was written.")
 
@@ -156,7 +156,7 @@ def _lines(error: Exception) -> list[str]:
 
 
 def unwrapped(name: str) -> str:
-    """A tensor's name without what wrapping the model has put in front of it."""
+    """A tensor's name without the prefixes of wrapped models."""
     while name.startswith(_WRAPPERS):
         name = name.partition(".")[2]
     return name
@@ -173,10 +173,10 @@ def _inner_name(name: str) -> str:
 
 
 def literal_config(meta: Any) -> dict[str, Any]:
-    """The literal values of the config that mmengine saves as Python text in ``meta``; it is parsed, never run.
+    """The literal values of the config that mmengine saves as Python text in ``meta``. It is parsed, never run.
 
     Returns:
-        The values by name; empty if there is no config. What is no literal is None.
+        The values by name; empty if there is no config. Values that are not literals are None.
     """
     text = meta.get("cfg") if isinstance(meta, dict) else None
     if not isinstance(text, str):
@@ -185,12 +185,12 @@ def literal_config(meta: Any) -> dict[str, Any]:
         statements = [statement for statement in ast.parse(text).body if isinstance(statement, ast.Assign)]
         return {ast.unparse(statement.targets[0]): _literal(statement.value) for statement in statements}
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        # No config: what mmengine writes is none of these.
+        # Not a config: mmengine writes none of these.
         return {}
 
 
 def _literal(node: ast.expr) -> Any:
-    """The value of a literal, in which ``dict(a=1)`` may stand for ``{"a": 1}``; None if it is something else."""
+    """The value of a literal, where ``dict(a=1)`` also counts as ``{"a": 1}``; None for anything else."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
         return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
     if isinstance(node, ast.List | ast.Tuple):

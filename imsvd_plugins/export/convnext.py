@@ -1,4 +1,4 @@
-"""ConvNeXts: the same tensors under timm's and mmpretrain's names."""
+"""ConvNeXts: the same tensors by timm's and mmpretrain's names."""
 
 import re
 from typing import Any, NamedTuple
@@ -22,9 +22,9 @@ _BLOCK = [
 ]
 _FINAL_NORM = pair("head.norm", "norm3")
 _LIBRARIES = ("timm", "mmpretrain")
-# Settings of mmpretrain's that change the network but none of its names and shapes.
+# mmpretrain settings that change the network but not its names and shapes.
 _STANDARD = {"gap_before_final_norm": True, "act_cfg": {"type": "GELU"}, "norm_cfg": {"type": "LN2d", "eps": 1e-6}}
-# timm's models by the blocks of their stages and the first stage's width, which doubles from stage to stage.
+# timm's models by the number of blocks per stage and the first stage's width, which doubles from stage to stage.
 _TIMM: dict[tuple[tuple[int, ...], int], str] = {
     ((3, 3, 9, 3), 96): "tiny",
     ((3, 3, 27, 3), 96): "small",
@@ -49,12 +49,12 @@ class ConvNeXt(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """The network's display name."""
         return f"ConvNeXt of {'-'.join(map(str, self.depths))} blocks, widths {'-'.join(map(str, self.widths))}"
 
     @property
     def note(self) -> str:
-        """What the weights do not tell and the user must know: nothing."""
+        """Empty: the weights determine the network."""
         return ""
 
     @property
@@ -67,7 +67,7 @@ class ConvNeXt(NamedTuple):
         return renamed(self.tensors, _names("timm", self.depths), _names(library, self.depths))
 
     def code(self, library: str, file: str) -> str:
-        """The line that makes the network in that library and loads the file."""
+        """The line of code that makes the network in that library and loads the file."""
         if library == "mmpretrain":
             return (
                 f"backbone=dict(type='ConvNeXt', arch=dict(depths={list(self.depths)}, channels={list(self.widths)}), "
@@ -84,11 +84,11 @@ class ConvNeXt(NamedTuple):
 
 
 def find_convnext(weights: dict[str, Tensor], config: dict[str, Any]) -> ConvNeXt | None:
-    """See whether weights are a ConvNeXt's, by timm's or mmpretrain's names.
+    """Recognise a ConvNeXt by timm's or mmpretrain's names.
 
     Args:
         weights: Tensors by name.
-        config: The backbone's settings in mmpretrain, as far as known.
+        config: The backbone's mmpretrain settings, as far as known.
 
     Returns:
         The ConvNeXt; None if it is another network.
@@ -128,7 +128,7 @@ def find_convnext(weights: dict[str, Tensor], config: dict[str, Any]) -> ConvNeX
 
 
 def _names(library: str, depths: tuple[int, ...]) -> list[str]:
-    """The library's names of all tensors, in one order for both libraries."""
+    """The library's names of all tensors, in the same order for both libraries."""
     column = _LIBRARIES.index(library)
     names = [row[column] for row in _STEM]
     for stage, depth in enumerate(depths):

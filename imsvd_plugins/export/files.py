@@ -1,4 +1,4 @@
-"""The files of exported weights: what ``torch.save`` writes or, by their suffix, safetensors."""
+"""Files of exported weights: written by ``torch.save`` or, if the suffix says so, by safetensors."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ _SUFFIX = ".safetensors"
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file's name says that it is one of safetensors."""
+    """Whether a file's name is that of a safetensors file."""
     return path.suffix.lower() == _SUFFIX
 
 
@@ -38,10 +38,10 @@ def safetensors_torch() -> ModuleType:
 
 
 def write_weights(content: dict[str, Any], output: Path) -> None:
-    """Write a file that is whole or is not there.
+    """Write a file that appears only when it is complete.
 
     Args:
-        content: Tensors by name, of which no two share memory and each is contiguous; for ``torch.save`` anything.
+        content: Contiguous tensors by name that share no memory; anything for ``torch.save``.
         output: The file.
 
     Raises:
@@ -50,7 +50,7 @@ def write_weights(content: dict[str, Any], output: Path) -> None:
     """
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
-        part.touch()  # torch.save would tell of a folder that takes no file in words of its own.
+        part.touch()  # Raise the usual OSError for an unwritable folder; torch.save has its own error.
         if is_safetensors(output):
             part.write_bytes(_safetensors_bytes(content, output))
         else:
@@ -63,13 +63,13 @@ def write_weights(content: dict[str, Any], output: Path) -> None:
 def _torch_save(content: dict[str, Any], path: Path) -> None:
     try:
         torch.save(content, path)
-    except RuntimeError as error:  # as torch calls a full disk
+    except RuntimeError as error:  # torch's error for a full disk
         raise OSError(str(error).splitlines()[0]) from error
 
 
 def _safetensors_bytes(weights: dict[str, Tensor], output: Path) -> bytes:
-    """The content of the file; safetensors would write one that only its owner may read."""
-    # Without the format other programs would not know whose tensors they are.
+    """The file's content; safetensors itself would write a file that only its owner may read."""
+    # Other programs need the format to know that the tensors are torch's.
     metadata = {"format": "pt"}
     try:
         content: bytes = safetensors_torch().save(weights, metadata=metadata)
@@ -79,7 +79,7 @@ def _safetensors_bytes(weights: dict[str, Tensor], output: Path) -> bytes:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file of safetensors by name, on the CPU.
+    """The tensors of a safetensors file by name, on the CPU.
 
     Raises:
         ImportError: If the package is not installed.
@@ -88,7 +88,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     library = safetensors_torch()
     try:
         tensors: dict[str, Tensor] = library.load_file(path, device="cpu")
-    except Exception as error:  # A damaged file may fail in any way, and the library's message may quote it.
+    except Exception as error:  # A damaged file may fail in any way, and the error may quote its bytes.
         reason = printable(f"{error}".partition("\n")[0])
         raise ValueError(f"{path} is no whole file of safetensors: {reason or type(error).__name__}") from error
     return tensors

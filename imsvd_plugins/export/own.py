@@ -1,4 +1,4 @@
-"""Any network by its own names, for the class that it is of."""
+"""Any network by its own names, for loading into its own class."""
 
 import re
 from typing import Any, NamedTuple
@@ -17,8 +17,8 @@ class OwnNetwork(NamedTuple):
     """A network of some class.
 
     Attributes:
-        constructor: What makes it, a call of a class of this package's; empty for any other class.
-        class_path: The class by the checkpoint's config, which may name anything; None if there is none.
+        constructor: The call that makes it, of a class of this package; empty for any other class.
+        class_path: The class in the checkpoint's config, which may name anything; None if there is none.
         tensors: The weights by its own names.
     """
 
@@ -28,12 +28,12 @@ class OwnNetwork(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """The network's display name."""
         return self.constructor.partition("(")[0] or "backbone"
 
     @property
     def note(self) -> str:
-        """What the weights do not tell and the user must know."""
+        """Facts that the weights do not tell and the user must know."""
         if self.constructor:
             return ""
         known = "does not tell its class" if self.class_path is None else f"says that its class is {self.class_path!r}"
@@ -41,15 +41,15 @@ class OwnNetwork(NamedTuple):
 
     @property
     def libraries(self) -> tuple[str, ...]:
-        """The format for it."""
+        """The format's name."""
         return ("torch",)
 
     def weights(self, library: str) -> dict[str, Tensor]:
-        """The weights as they are."""
+        """The weights, unchanged."""
         return self.tensors
 
     def code(self, library: str, file: str) -> str:
-        """The line that makes the network, if it is one of this package's, and loads the file."""
+        """The line of code that makes the network, if it is one of this package's, and loads the file."""
         load = f"model.load_state_dict({load_call(file)})"
         if not self.constructor:
             return load
@@ -57,15 +57,15 @@ class OwnNetwork(NamedTuple):
 
 
 def own_network(backbone: Backbone) -> OwnNetwork:
-    """The backbone as it is; its class comes from the config of a YAML training, and the demo's is known."""
+    """The unchanged backbone. Its class comes from the config of a YAML training; the demo's class is known."""
     path, settings = backbone.component.get("class_path"), backbone.component.get("init_args") or {}
     constructor = "SmallCNN()" if path is None and is_small_cnn(backbone.weights) else ""
     if isinstance(path, str) and re.fullmatch(re.escape(_BACKBONES) + r"\.[A-Za-z]\w*", path):
-        # Of any other class the printed line might run what the file wants.
+        # For any other class, the printed line might run code that the file chose.
         constructor = f"{path.rpartition('.')[2]}({', '.join(arguments(dict(settings)))})"
     return OwnNetwork(constructor, path, backbone.weights)
 
 
 def is_small_cnn(weights: dict[str, Tensor]) -> bool:
-    """Whether weights are those of :class:`~imsvd_plugins.lightly.backbones.SmallCNN`, which the demo trains."""
+    """Whether weights belong to :class:`~imsvd_plugins.lightly.backbones.SmallCNN`, which the demo trains."""
     return {name: tuple(weights[name].shape) for name in _SMALL_CNN_SHAPES if name in weights} == _SMALL_CNN_SHAPES

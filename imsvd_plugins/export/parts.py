@@ -1,4 +1,4 @@
-"""The parts of a checkpoint's model, and putting weights into a network that was made for them."""
+"""The parts of a checkpoint's model, and loading their weights into matching networks."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from imsvd_plugins.export.checkpoint import unwrapped
 
 
 def state_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """All plain tensors of a checkpoint's model by name, without what wrapping the model has put before it.
+    """All plain tensors of a checkpoint's model by name, without the prefixes of wrapped models.
 
     Raises:
         ValueError: If there are none.
@@ -26,21 +26,21 @@ def state_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def part_of(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The tensors of one attribute of the model, by their names in it; empty if it has none."""
+    """The tensors of one of the model's attributes, by their names in it; empty if there are none."""
     prefix = f"{name}."
     return {unwrapped(key.removeprefix(prefix)): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def load_weights(name: str, module: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Put weights into a module that has just the same tensors.
+    """Load weights into a module that has exactly the same tensors.
 
     Args:
-        name: What to call the module in an error.
+        name: The module's name in errors.
         module: The module.
         weights: The tensors by name.
 
     Raises:
-        ValueError: If tensors are missing, too many or of another shape: the settings are of another model.
+        ValueError: If tensors are missing, unexpected or of another shape: the settings belong to another model.
     """
     own = module.state_dict()
     differing = [

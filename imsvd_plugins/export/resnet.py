@@ -1,4 +1,4 @@
-"""ResNets: torchvision, timm and mmpretrain name their tensors alike; Lightly's examples number the modules."""
+"""ResNets: torchvision, timm and mmpretrain use the same tensor names; Lightly's examples number the modules."""
 
 import re
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from imsvd_plugins.export.files import load_call
 
-# By depth: how many times wider a block's output is than its 3x3 convolution, and the blocks of each stage.
+# By depth: the ratio of a block's output width to its 3x3 convolution's, and the number of blocks per stage.
 _DEPTHS = {
     18: (1, (2, 2, 2, 2)),
     34: (1, (3, 4, 6, 3)),
@@ -15,16 +15,16 @@ _DEPTHS = {
     101: (4, (3, 4, 23, 3)),
     152: (4, (3, 8, 36, 3)),
 }
-# Settings of mmpretrain's that change the network but none of its names and shapes.
+# mmpretrain settings that change the network but not its names and shapes.
 _STANDARD = {"style": "pytorch", "strides": (1, 2, 2, 2), "dilations": (1, 1, 1, 1)}
 
 
 class ResNetWeights(NamedTuple):
-    """One of torchvision's ResNets, without its classifier, perhaps with a 3x3 stem.
+    """A torchvision ResNet without its classifier, perhaps with a 3x3 stem.
 
     Attributes:
         depth: 18, 34, 50, 101 or 152.
-        small_stem: Whether the first convolution is 3x3, as for CIFAR; then it has stride 1 and no pooling follows.
+        small_stem: Whether the first convolution is 3x3, as for CIFAR; if so, it has stride 1 and no pooling follows.
         tensors: The weights by torchvision's names.
     """
 
@@ -34,18 +34,18 @@ class ResNetWeights(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """The network's display name."""
         channels = "" if self.in_channels == 3 else f" of {self.in_channels} channels"
         return f"ResNet-{self.depth}{channels}{' with a 3x3 stem' if self.small_stem else ''}"
 
     @property
     def in_channels(self) -> int:
-        """Channels of its images."""
+        """Number of channels of its images."""
         return self.tensors["conv1.weight"].shape[1]
 
     @property
     def note(self) -> str:
-        """What the weights do not tell and the user must know."""
+        """Facts that the weights do not tell and the user must know."""
         if not self.small_stem:
             return ""
         return "A stem's stride and pooling are not in the weights: of a 3x3 one, stride 1 and no pooling are assumed."
@@ -60,7 +60,7 @@ class ResNetWeights(NamedTuple):
         return self.tensors
 
     def code(self, library: str, file: str) -> str:
-        """The line that makes the network in that library and loads the file."""
+        """The line of code that makes the network in that library and loads the file."""
         if library == "mmpretrain":
             kind = "ResNet_CIFAR" if self.small_stem else "ResNet"
             channels = "" if self.in_channels == 3 else f"in_channels={self.in_channels}, "
@@ -83,11 +83,11 @@ class ResNetWeights(NamedTuple):
 
 
 def find_resnet(weights: dict[str, Tensor], config: dict[str, Any]) -> ResNetWeights | None:
-    """See whether weights are a ResNet's.
+    """Recognise a ResNet.
 
     Args:
         weights: Tensors by name.
-        config: The backbone's settings in mmpretrain, as far as known.
+        config: The backbone's mmpretrain settings, as far as known.
 
     Returns:
         The ResNet; None if it is another network.
@@ -142,11 +142,11 @@ def find_resnet(weights: dict[str, Tensor], config: dict[str, Any]) -> ResNetWei
 
 
 def _by_name(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The names in a ResNet whose children were put into an ``nn.Sequential``, where they are numbers."""
+    """Restore the names of a ResNet whose children were put into an ``nn.Sequential``, where they are numbers."""
     numbers = sorted({int(name.partition(".")[0]) for name in weights if name[0].isdecimal()})
     if len(numbers) < 3 or f"{numbers[2]}.0.conv1.weight" not in weights:
         return weights
-    # Between them come modules without weights, which differ: there may be no pooling.
+    # The modules without weights between them differ: there may be no pooling.
     new = dict(zip(numbers, ("conv1", "bn1", *(f"layer{stage}" for stage in range(1, len(numbers)))), strict=False))
     renamed = {}
     for name, tensor in weights.items():
@@ -156,7 +156,7 @@ def _by_name(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _shapes(depth: int, in_channels: int, kernel: int) -> dict[str, tuple[int, ...]]:
-    """The shapes of all tensors of torchvision's ResNet but for its classifier, by name."""
+    """The shapes of all tensors of torchvision's ResNet except its classifier, by name."""
     expansion, counts = _DEPTHS[depth]
     layers = [("conv1", "bn1", (64, in_channels, kernel))]
     fan_in = 64

@@ -1,4 +1,4 @@
-"""Settings out of a checkpoint's config, as Python text that a user may paste: plain data and nothing else."""
+"""Settings of a checkpoint's config as Python text that a user may paste: plain data and nothing else."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ def arguments(settings: Settings) -> list[str]:
     """Keyword arguments, such as ``depth=18``.
 
     Raises:
-        ValueError: If a name is no identifier or a value no plain data; a file that was made to do harm could hold any.
+        ValueError: If a name is not an identifier or a value is not plain data, as in a malicious file.
     """
     for name, value in settings.items():
         if not (isinstance(name, str) and name.isidentifier() and _is_plain(value)):

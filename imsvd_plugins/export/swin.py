@@ -1,4 +1,4 @@
-"""Swin transformers: the same tensors under timm's and mmpretrain's names, in patch merging in another order."""
+"""Swin transformers: the same tensors by timm's and mmpretrain's names; their patch merging differs in order."""
 
 import math
 import re
@@ -23,14 +23,14 @@ _BLOCK = [
         *pair("mlp.fc2", "ffn.layers.1"),
     ]
 ]
-# timm's stage begins with what ends the stage before it in mmpretrain.
+# The layer that ends a stage in mmpretrain begins the next stage in timm.
 _MERGING = [
     *pair("layers.{1}.downsample.norm", "stages.{0}.downsample.norm"),
     ("layers.{1}.downsample.reduction.weight", "stages.{0}.downsample.reduction.weight"),
 ]
 _FINAL_NORM = pair("norm", "norm3")
 _LIBRARIES = ("timm", "mmpretrain")
-# Settings of mmpretrain's that change the network but none of its names and shapes.
+# mmpretrain settings that change the network but not its names and shapes.
 _STANDARD: dict[str, Any] = {
     "pad_small_map": False,
     "out_after_downsample": False,
@@ -55,8 +55,8 @@ class Swin(NamedTuple):
         heads: Attention heads of each stage's blocks.
         window: Side of a window, in patches.
         image: Side of the images, in pixels.
-        image_known: Whether that comes from a config; the weights do not tell it.
-        tensors: The weights by timm's names and in its order of a merged patch's places and channels.
+        image_known: Whether the image size comes from a config; the weights do not tell it.
+        tensors: The weights by timm's names, and in timm's order of a merged patch's positions and channels.
     """
 
     dim: int
@@ -69,13 +69,13 @@ class Swin(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """The network's display name."""
         blocks = "-".join(map(str, self.depths))
         return f"Swin of {blocks} blocks, width {self.dim}, windows of {self.window}x{self.window}"
 
     @property
     def note(self) -> str:
-        """What the weights do not tell and the user must know."""
+        """Facts that the weights do not tell and the user must know."""
         if self.image_known:
             return ""
         return f"The images' size is not in the weights: {self.image} pixels, 32 times the window, are assumed."
@@ -86,7 +86,7 @@ class Swin(NamedTuple):
         return _LIBRARIES
 
     def weights(self, library: str) -> dict[str, Tensor]:
-        """The weights by the library's names, and in its order of a merged patch's places and channels."""
+        """The weights by the library's names, and in its order of a merged patch's positions and channels."""
         if library == "timm":
             return self.tensors
         weights = renamed(self.tensors, _names("timm", self.depths), _names("mmpretrain", self.depths))
@@ -97,7 +97,7 @@ class Swin(NamedTuple):
         return weights
 
     def code(self, library: str, file: str) -> str:
-        """The line that makes the network in that library and loads the file."""
+        """The line of code that makes the network in that library and loads the file."""
         if library == "mmpretrain":
             return (
                 f"backbone=dict(type='SwinTransformer', arch=dict(embed_dims={self.dim}, depths={list(self.depths)}, "
@@ -116,11 +116,11 @@ class Swin(NamedTuple):
 
 
 def find_swin(weights: dict[str, Tensor], config: dict[str, Any]) -> Swin | None:
-    """See whether weights are a Swin transformer's, by timm's or mmpretrain's names.
+    """Recognise a Swin transformer by timm's or mmpretrain's names.
 
     Args:
         weights: Tensors by name.
-        config: The backbone's settings in mmpretrain, as far as known.
+        config: The backbone's mmpretrain settings, as far as known.
 
     Returns:
         The transformer; None if it is another network.
@@ -132,7 +132,7 @@ def find_swin(weights: dict[str, Tensor], config: dict[str, Any]) -> Swin | None
     source = next((library for library, name in zip(_LIBRARIES, tables, strict=True) if name in weights), None)
     if source is None:
         return None
-    # Not trained, and made by each library itself.
+    # These are not trained; each library creates them itself.
     fixed = re.compile(r"head\.|.*\.(relative_position_index|attn_mask)$")
     weights = {name: tensor for name, tensor in weights.items() if not fixed.match(name)}
     blocks = {
@@ -176,7 +176,7 @@ def find_swin(weights: dict[str, Tensor], config: dict[str, Any]) -> Swin | None
 
 
 def _names(library: str, depths: tuple[int, ...]) -> list[str]:
-    """The library's names of all tensors, in one order for both libraries."""
+    """The library's names of all tensors, in the same order for both libraries."""
     column = _LIBRARIES.index(library)
     names = [row[column] for row in _STEM]
     for stage, depth in enumerate(depths):

@@ -1,4 +1,4 @@
-"""Models of timm's own, of which the checkpoint's config says the name: nothing needs another name."""
+"""timm models whose name is in the checkpoint's config. Their tensors keep timm's names."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ _MMPRETRAIN_PREFIX = "timm_model."
 
 
 class TimmModel(NamedTuple):
-    """A model of timm's without its classifier.
+    """A timm model without its classifier.
 
     Attributes:
         model: Its name in timm.
@@ -27,12 +27,12 @@ class TimmModel(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """The network's display name."""
         return f"timm's {self.model}"
 
     @property
     def note(self) -> str:
-        """What the weights do not tell and the user must know: nothing."""
+        """Empty: the config determines the network."""
         return ""
 
     @property
@@ -41,20 +41,20 @@ class TimmModel(NamedTuple):
         return ("timm",)
 
     def weights(self, library: str) -> dict[str, Tensor]:
-        """The weights as they are."""
+        """The weights, unchanged."""
         return self.tensors
 
     def code(self, library: str, file: str) -> str:
-        """The line that makes the network and loads the file."""
+        """The line of code that makes the network and loads the file."""
         words = ", ".join([repr(self.model), *arguments({"num_classes": 0, **self.options})])
         return f"model = timm.create_model({words}); model.load_state_dict({load_call(file)})"
 
 
 def find_timm_model(backbone: Backbone) -> TimmModel | None:
-    """See whether the backbone is Lightly's ``TimmBackbone`` or mmpretrain's ``TIMMBackbone``, by its config.
+    """Recognise the Lightly adapter's ``TimmBackbone`` or mmpretrain's ``TIMMBackbone`` by the backbone's config.
 
     Returns:
-        The model; None if it is none, or the config does not say.
+        The model; None if it is another network or the config does not tell.
     """
     settings = backbone.component.get("init_args")
     if backbone.component.get("class_path") == _LIGHTLY and isinstance(settings, dict):
@@ -65,7 +65,7 @@ def find_timm_model(backbone: Backbone) -> TimmModel | None:
     if str(backbone.config.get("type")).rpartition(".")[2] == "TIMMBackbone":
         settings = dict(backbone.config)
         options = {key: value for key, value in settings.items() if key not in _OF_MMPRETRAIN}
-        # It gives maps of features, which mmpretrain's necks pool.
+        # It outputs feature maps, which mmpretrain's necks pool.
         options = {"in_chans": settings.get("in_channels", 3), "global_pool": "", **options}
         weights = {name.removeprefix(_MMPRETRAIN_PREFIX): tensor for name, tensor in backbone.weights.items()}
         return None if settings.get("features_only") else _model(settings.get("model_name"), options, weights)

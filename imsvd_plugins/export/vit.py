@@ -1,4 +1,4 @@
-"""Vision transformers: the same tensors under three libraries' names."""
+"""Vision transformers: the same tensors by three libraries' names."""
 
 import math
 import re
@@ -13,7 +13,7 @@ _LIBRARIES = ("timm", "mmpretrain", "torchvision")
 
 
 _IN_PROJECTION = "encoder.layers.encoder_layer_{}.self_attention.in_proj_"
-# In the order of _LIBRARIES; all three keep query, key and value in one tensor, in this order.
+# In the order of _LIBRARIES. All three keep query, key and value in one tensor, in this order.
 _NAMES = [
     ("cls_token", "cls_token", "class_token"),
     ("pos_embed", "pos_embed", "encoder.pos_embedding"),
@@ -30,9 +30,9 @@ _BLOCK_NAMES = [
     *pair("blocks.{}.mlp.fc2", "layers.{}.ffn.layers.1", "encoder.layers.encoder_layer_{}.mlp.3"),
 ]
 _PATCHES = ("patch_embed.proj.weight", "patch_embed.projection.weight", "conv_proj.weight")
-# Architectures of mmpretrain's whose heads are not of 64 channels.
+# mmpretrain architectures whose heads do not have 64 channels.
 _HEADS = {"s": 8, "small": 8, "h": 16, "huge": 16, "eva-g": 16, "eva-giant": 16, "mocov3-s": 12, "mocov3-small": 12}
-# Settings of mmpretrain's that may change the network but none of its names and shapes.
+# mmpretrain settings that may change the network but not its names and shapes.
 _CHANGING = ("norm_cfg", "patch_cfg", "layer_cfgs")
 # timm's models of patch size 16, by width, depth and heads.
 _TIMM = {(192, 12, 3): "tiny", (384, 12, 6): "small", (768, 12, 12): "base", (1024, 24, 16): "large"}
@@ -63,12 +63,12 @@ class ViT(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """The network's display name."""
         return f"ViT of {self.depth} blocks, width {self.dim}, {self.heads} heads, patch size {self.patch}"
 
     @property
     def note(self) -> str:
-        """What the weights do not tell and the user must know."""
+        """Facts that the weights do not tell and the user must know."""
         if self.heads_known:
             return ""
         return f"The number of heads is not in the weights: {self.heads}, of 64 channels each, are assumed."
@@ -83,7 +83,7 @@ class ViT(NamedTuple):
         return renamed(self.tensors, _names("timm", self.depth), _names(library, self.depth))
 
     def code(self, library: str, file: str) -> str:
-        """The line that makes the network in that library and loads the file."""
+        """The line of code that makes the network in that library and loads the file."""
         if library == "mmpretrain":
             return (
                 f"backbone=dict(type='VisionTransformer', arch=dict(embed_dims={self.dim}, num_layers={self.depth}, "
@@ -107,11 +107,11 @@ class ViT(NamedTuple):
 
 
 def find_vit(weights: dict[str, Tensor], config: dict[str, Any]) -> ViT | None:
-    """See whether weights are a vision transformer's, by the names of any of the three libraries.
+    """Recognise a vision transformer by the names of any of the three libraries.
 
     Args:
         weights: Tensors by name.
-        config: The backbone's settings in mmpretrain, as far as known.
+        config: The backbone's mmpretrain settings, as far as known.
 
     Returns:
         The transformer; None if it is another network.
@@ -162,7 +162,7 @@ def _heads(config: dict[str, Any], dim: int) -> int | None:
 
 
 def _names(library: str, depth: int) -> list[str]:
-    """The library's names of all tensors, in one order for all libraries."""
+    """The library's names of all tensors, in the same order for all libraries."""
     column = _LIBRARIES.index(library)
     blocks = [row[column].format(block) for block in range(depth) for row in _BLOCK_NAMES]
     return [row[column] for row in _NAMES] + blocks

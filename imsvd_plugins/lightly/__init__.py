@@ -1,4 +1,4 @@
-"""The Lightly part: losses, heads, transforms and LightningModules in Lightly's own forms.
+"""The Lightly adapter: losses, heads, transforms and LightningModules in Lightly's conventions.
 
 Example:
     >>> from imsvd_plugins.lightly import IMSVDLoss, IMSVDProjectionHead, IMSVDTransform
@@ -10,7 +10,7 @@ try:
     import lightly as _lightly  # noqa: F401
     import pytorch_lightning as _pytorch_lightning  # noqa: F401
 except ModuleNotFoundError as error:
-    # Anything else that is missing is a fault of its own, which must not be blamed on the host.
+    # Any other missing module is a different fault and must not be blamed on the host.
     if error.name not in ("lightly", "pytorch_lightning"):
         raise
     raise missing_extra("imsvd_plugins.lightly", error.name, "lightly") from error

@@ -1,4 +1,4 @@
-"""The views of a training on arrays, from its settings."""
+"""Rebuilding the views of a training on arrays from its settings."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from imsvd_plugins.lightly.data.arrays import Normalized, normalization
 
 
 def array_format(data: dict[str, Any]) -> ArrayFormat | None:
-    """What the arrays of a data module hold; None if it is not ``ArraysDataModule``.
+    """The format of a data module's arrays; None if it is not ``ArraysDataModule``.
 
     Args:
-        data: Its arguments, with its class under ``_class_path``.
+        data: The data module's arguments, with its class under ``_class_path``.
 
     Raises:
-        ValueError: If they are wrong.
+        ValueError: If the arguments are invalid.
     """
     if str(data.get("_class_path")).rpartition(".")[2] != "ArraysDataModule":
         return None
@@ -31,16 +31,16 @@ def array_format(data: dict[str, Any]) -> ArrayFormat | None:
 
 
 def array_view(data: dict[str, Any], form: ArrayFormat, size: int | None, *, trusted: bool) -> View:
-    """The view of arrays ``(C, H, W)`` that an evaluation takes, normalised.
+    """The evaluation view of arrays ``(C, H, W)``, normalised.
 
     Args:
         data: The arguments of ``ArraysDataModule``.
-        form: What the arrays hold.
-        size: Pixels of a side to which it resizes and crops; None for the settings' own.
+        form: The format of the arrays.
+        size: Side in pixels to which the view resizes and crops; None for the settings' own.
         trusted: Whether the settings may name any class.
 
     Raises:
-        ValueError: If they are wrong, or not to be followed.
+        ValueError: If the settings are invalid, or name a class that is not allowed.
     """
     steps = [as_float]
     if size is not None:

@@ -1,4 +1,4 @@
-"""Backbones without their classifier, for config files: classes, because LightningCLI's links allow no functions."""
+"""Backbones without their classifier, for config files. They are classes because LightningCLI's links need classes."""
 
 from typing import Any
 
@@ -20,12 +20,12 @@ class ResNet(resnet.ResNet):
     Args:
         depth: 18 or 34 (512 features), 50, 101 or 152 (2048 features).
         in_channels: Channels of the images.
-        small_images: Whether the images are small, as CIFAR's 32 pixels: then the first convolution is one of 3 x 3
-            with stride 1, and there is no max-pooling.
-        zero_init_residual: Whether the last normalisation of each residual branch begins at zero.
+        small_images: Whether the images are small, such as CIFAR's 32 pixels. Then the first convolution is 3 x 3 with
+            stride 1, and there is no max-pooling.
+        zero_init_residual: Whether the last normalisation of each residual branch starts at zero.
 
     Raises:
-        ValueError: If there is no such depth, or no channel.
+        ValueError: If ``depth`` is not one of these, or ``in_channels`` is below 1.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class SmallCNN(nn.Sequential):
 
 
 class TimmBackbone(nn.Module):
-    """Any of timm's models from images to features ``(N, d)``; what is made is timm's own model, with its names.
+    """Any timm model, from images to features ``(N, d)``. The instance is timm's own model, with timm's weight names.
 
     Args:
         name: As in ``timm.list_models()``: "vit_small_patch16_224", "convnext_tiny", ...
-        pretrained: Whether timm loads its own weights.
+        pretrained: Whether timm loads its pretrained weights.
         in_channels: Channels of the images; timm calls it ``in_chans``, and adapts pretrained weights to it.
         options: Further arguments of ``timm.create_model``, such as ``img_size``.
 
@@ -77,6 +77,6 @@ class TimmBackbone(nn.Module):
             import timm  # noqa: PLC0415  (not among Lightly's own requirements)
         except ModuleNotFoundError as error:
             raise ImportError("TimmBackbone needs timm, which is not installed: pip install timm") from error
-        # Not every model of timm's has the argument.
+        # Not every timm model takes the argument.
         channels: dict[str, Any] = {} if in_channels == 3 else {"in_chans": in_channels}
         return timm.create_model(name, pretrained=pretrained, num_classes=0, **channels, **(options or {}))

@@ -1,4 +1,4 @@
-"""Callbacks that show without labels whether a training works, for modules of the form of Lightly's methods."""
+"""Callbacks that monitor a training without labels, for modules built like Lightly's methods."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,21 +20,21 @@ if TYPE_CHECKING:  # of an extra
 
 
 class RepresentationCallback(TwoViewsCallback):
-    """Label-free metrics of the representation: is it spread out, are the views alike, do the variables share much?
+    """Label-free metrics of the representation: its spread, the alignment of views, the redundancy of variables.
 
-    Every few epochs the model looks, in evaluation mode, at the epoch's last training images. Logged are
-    ``train_rankme`` of the backbone's features, ``train_alignment`` and ``train_uniformity`` of the projections and,
-    where the loss is IMSVD's, the metrics of its variables: see
-    :func:`~imsvd_plugins.functional.diagnostics.representation_metrics`. At the first evaluation a line for each says
-    its range and what is good. A collapse gets a warning that says which metric shows it.
+    Every few epochs the model sees the epoch's last training images again, in evaluation mode. The callback logs
+    ``train_rankme`` of the backbone's features, and ``train_alignment`` and ``train_uniformity`` of the projections.
+    With IMSVD's loss it also logs the metrics of the variables: see
+    :func:`~imsvd_plugins.functional.diagnostics.representation_metrics`. The first evaluation prints each metric's
+    range and which values are good. If the representation collapses, a warning names the metric that shows it.
 
     Args:
         interval: Number of epochs from one evaluation to the next; the last epoch is always evaluated.
-        num_samples: Number of training images over all devices, at least 2; fewer if an epoch has not as many. No rank
-            can be found larger than this.
+        num_samples: Number of training images over all devices, at least 2; fewer if an epoch is shorter. It is an
+            upper bound of the measured rank.
 
     Raises:
-        TypeError: If a number is no integer.
+        TypeError: If a number is not an integer.
         ValueError: If a number is out of range.
     """
 
@@ -49,7 +49,7 @@ class RepresentationCallback(TwoViewsCallback):
         criterion = _imsvd_loss(pl_module)
         bins = () if criterion is None else (criterion.num_bins, criterion.temperature)
         metrics = representation_metrics(features, z_a, z_b, *bins)
-        # The same on every rank, because the samples are gathered: the mean that Lightning asks for changes nothing.
+        # The samples are gathered, so every rank has the same values, and the mean that Lightning asks for keeps them.
         pl_module.log_dict({f"train_{name}": value for name, value in metrics.items()}, sync_dist=True)
         if not self._explained:
             self._explained = True
@@ -60,33 +60,34 @@ class RepresentationCallback(TwoViewsCallback):
 
 
 class JointDistributionCallback(TwoViewsCallback):
-    """Figures of IMSVD's variables every few epochs, in the logger: a few in detail, and all at a glance.
+    """Logs figures of IMSVD's variables every few epochs: a few in detail, and an overview of all.
 
-    TensorBoard and loggers with a ``log_image``, such as Weights & Biases', get them as ``joint_distribution`` and
-    ``overview``. Where no logger takes images they are written to ``joint_distribution/epoch_*.png`` and
-    ``overview/epoch_*.png`` in the run's folder. What they show: see
-    :func:`~imsvd_plugins.explain.draw_joint_distribution` and :func:`~imsvd_plugins.explain.draw_overview`.
+    TensorBoard and loggers with a ``log_image`` method, such as Weights & Biases, receive them as
+    ``joint_distribution`` and ``overview``. If no logger takes images, they are written to
+    ``joint_distribution/epoch_*.png`` and ``overview/epoch_*.png`` in the run's folder.
+    :func:`~imsvd_plugins.explain.draw_joint_distribution` and :func:`~imsvd_plugins.explain.draw_overview` explain what
+    they show.
 
     Args:
-        interval: Number of epochs from one figure to the next; there is always one of the last epoch.
+        interval: Number of epochs from one figure to the next; the last epoch is always drawn.
         num_samples: Number of training images over all devices, at least 2.
-        num_variables: How many of the variables to draw in detail, the first ones; fewer if there are not as many.
+        num_variables: Number of variables to draw in detail, the first ones; fewer if there are fewer.
 
     Raises:
-        ImportError: If what ``imsvd_plugins.explain`` needs is not installed.
-        TypeError: If a number is no integer.
+        ImportError: If a requirement of ``imsvd_plugins.explain`` is not installed.
+        TypeError: If a number is not an integer.
         ValueError: If a number is out of range; at the start of the training, if the loss is not IMSVD's.
     """
 
     def __init__(self, interval: int = 10, num_samples: int = 2048, num_variables: int = 4) -> None:
         super().__init__(interval, num_samples)
         check_integer("num_variables", num_variables, minimum=1)
-        from imsvd_plugins import explain  # noqa: F401, PLC0415  (an extra: its absence must not show in the last epoch)
+        from imsvd_plugins import explain  # noqa: F401, PLC0415  (an extra: fail now, not in the last epoch)
 
         self.num_variables = num_variables
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse a module without IMSVD's loss."""
+        """Raise if the module has no IMSVD loss."""
         super().on_fit_start(trainer, pl_module)
         if _imsvd_loss(pl_module) is None:
             raise SettingsError(
@@ -98,7 +99,7 @@ class JointDistributionCallback(TwoViewsCallback):
         self, trainer: Trainer, pl_module: LightningModule, features: Tensor, z_a: Tensor, z_b: Tensor
     ) -> None:
         """Draw on the first rank."""
-        run_folder = trainer.log_dir or trainer.default_root_dir  # which all ranks must ask for, or they hang
+        run_folder = trainer.log_dir or trainer.default_root_dir  # all ranks must ask for it, or they hang
         criterion = _imsvd_loss(pl_module)
         if criterion is None or not trainer.is_global_zero:
             return
@@ -116,7 +117,7 @@ class JointDistributionCallback(TwoViewsCallback):
 
 
 def _show(trainer: Trainer, name: str, figure: "Figure", run_folder: str) -> None:
-    """Give a figure to all loggers that take images; where none does, write it to a folder of its name."""
+    """Send a figure to all loggers that take images; if none does, write it to a folder of its name."""
     shown = False
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):

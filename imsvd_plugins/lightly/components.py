@@ -1,11 +1,11 @@
-"""Networks and transforms from the config of a training, ``class_path`` and ``init_args``."""
+"""Building networks and transforms from a training's config, ``class_path`` and ``init_args``."""
 
 import inspect
 from enum import Enum
 from importlib import import_module
 from typing import Any
 
-# What may be imported, and where classes are defined that do nothing but compute.
+# Modules that may be imported, and modules whose classes only compute.
 _COMMON = ("lightly.models.", "lightly.transforms.", "timm.models.", "torchvision.models.", "torchvision.transforms.")
 _IMPORTED = (*_COMMON, "imsvd_plugins.lightly.", "torch.nn.")
 _OWN = tuple(f"imsvd_plugins.lightly.{module}." for module in ("backbones", "heads", "transforms"))
@@ -14,16 +14,16 @@ _TIMM_BACKBONE = "imsvd_plugins.lightly.backbones.TimmBackbone"
 
 
 def make(key: str, component: Any, *, trusted: bool) -> Any:
-    """Make what a config describes; values that are no component are themselves.
+    """Build what a config describes; values that are not components are returned unchanged.
 
     Args:
-        key: Where it stands in the config.
+        key: The component's path in the config.
         component: ``{"class_path": ..., "init_args": {...}}``, a list or dict of such, or any value.
-        trusted: Whether it may name any class at all; if not, only networks and transforms of Lightly, torch,
-            torchvision, timm and this package.
+        trusted: Whether it may name any class. If not, only networks and transforms of Lightly, torch, torchvision,
+            timm and this package are allowed.
 
     Raises:
-        ValueError: If the class is not allowed or absent, or refuses its arguments.
+        ValueError: If the class is not allowed or does not exist, or rejects its arguments.
     """
     if isinstance(component, list):
         return [make(f"{key}[{index}]", value, trusted=trusted) for index, value in enumerate(component)]
@@ -56,7 +56,7 @@ def make(key: str, component: Any, *, trusted: bool) -> Any:
 
 
 def _with_enums(kind: type, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings, with the members of enumerations that LightningCLI saves by their names."""
+    """The settings with enumeration members in place of their names, which LightningCLI saves."""
     defaults = {name: parameter.default for name, parameter in inspect.signature(kind).parameters.items()}
     return {
         name: type(default)[value] if isinstance(value, str) and isinstance(default, Enum) else value
@@ -73,7 +73,7 @@ def _refusal(key: str, path: Any) -> ValueError:
 
 
 def _without_downloads(key: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings of timm's model without those that would load weights from elsewhere; the checkpoint has them."""
+    """The settings of a timm model without those that load weights from elsewhere; the checkpoint has the weights."""
     if ":" in str(settings.get("name")):
         raise ValueError(f"the checkpoint's config is not followed: {key} = {settings['name']!r} would be downloaded.")
     options = settings.get("options") or {}

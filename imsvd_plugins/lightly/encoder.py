@@ -1,4 +1,4 @@
-"""A checkpoint of Lightning's, of a module of Lightly's form, as an encoder."""
+"""Building an encoder from a Lightning checkpoint of a module built like Lightly's methods."""
 
 import random
 from pathlib import Path
@@ -24,7 +24,7 @@ from imsvd_plugins.lightly.data import cifar10_to_tensor, digit_to_tensor, digit
 from imsvd_plugins.lightly.resume.resumed_settings import KEY
 from imsvd_plugins.losses import HSICLoss
 
-# What the data modules take by default; a checkpoint names its data module.
+# The data modules' default views; a checkpoint names its data module.
 _PLAIN_VIEWS: dict[str, View] = {
     "DigitsDataModule": digit_to_tensor,
     "CIFAR10DataModule": cifar10_to_tensor,
@@ -45,19 +45,19 @@ def load_encoder(
 ) -> Encoder:
     """Build a checkpoint's backbone and projection head, and the views of its training.
 
-    A checkpoint of ``imsvd-plugins lightly`` holds the settings of all. Of a module made in Python it holds weights:
-    then the backbone is found by them, and the head is Lightly's with these widths.
+    A checkpoint of ``imsvd-plugins lightly`` holds all settings. A checkpoint of a module made in Python holds only
+    weights. Their names and shapes identify the backbone, and the head is Lightly's with the same widths.
 
     Args:
-        checkpoint: What :func:`~imsvd_plugins.export.checkpoint.read_checkpoint` gives.
-        config: The training's YAML file, which is trusted; None for the settings in the checkpoint, of which networks
-            and transforms of Lightly, torch, torchvision, timm and this package are made, and nothing else.
-        backbone: ``timm/NAME`` or ``torchvision/NAME`` for a backbone that neither tells.
-        size: Pixels of a side to which the plain view resizes and crops; None for the training's own.
+        checkpoint: The result of :func:`~imsvd_plugins.export.checkpoint.read_checkpoint`.
+        config: The training's YAML file, which is trusted; None for the settings in the checkpoint. From these only
+            networks and transforms of Lightly, torch, torchvision, timm and this package are built.
+        backbone: ``timm/NAME`` or ``torchvision/NAME``, for a backbone that neither settings nor weights identify.
+        size: Side in pixels to which the plain view resizes and crops; None for the training's own.
 
     Raises:
-        ValueError: If the settings are wrong or not to be followed, the weights are another model's, or the backbone
-            cannot be told.
+        ValueError: If the settings are invalid or name a class that is not allowed, the weights belong to another
+            model, or the backbone cannot be identified.
     """
     trusted = config is not None
     model, data = _settings(checkpoint, config)
@@ -80,7 +80,7 @@ def load_encoder(
             head = make("model.init_args.projection_head", model["projection_head"], trusted=trusted)
         else:
             head = _head_of(head_weights)
-            # This package's modules have heads of no other activation.
+            # Heads of this package's modules have no other activation.
             notes.append("" if KEY in checkpoint else _HEAD_ASSUMED)
         load_weights("projection_head", head, head_weights)
     arrays = array_format(data)
@@ -106,14 +106,14 @@ def load_encoder(
 
 
 class LightlyView:
-    """One of a transform's views of an image, drawn from its largest ones.
+    """A random one of a transform's largest views of an image.
 
     Args:
-        transform: One of Lightly's: from an image to a list of views.
+        transform: A Lightly transform, from an image to a list of views.
     """
 
     def __init__(self, transform: Any) -> None:
-        # A transform of several views has one for each; of any other all are made for one.
+        # A multi-view transform has one transform for each view; any other makes all its views to give one.
         self._transforms: list[Any] = list(getattr(transform, "transforms", [])) or [transform]
         self._largest: list[Any] | None = None
 
@@ -133,7 +133,7 @@ def _one(views: Any) -> Tensor:
 
 
 def _settings(checkpoint: dict[str, Any], config: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The arguments of the module and of the data module; each has its class under ``_class_path``."""
+    """The arguments of the module and of the data module, each with its class under ``_class_path``."""
     if config is None:
         found = [checkpoint.get(key) for key in ("hyper_parameters", "datamodule_hyper_parameters")]
         model, data = (settings if isinstance(settings, dict) else {} for settings in found)
@@ -155,7 +155,7 @@ def _settings(checkpoint: dict[str, Any], config: str | None) -> tuple[dict[str,
 
 
 def _objective(checkpoint: dict[str, Any], model: dict[str, Any]) -> tuple[str, int | None, float]:
-    """The method's name, and the number of bins and the temperature if it is IMSVD."""
+    """The method's name and, for IMSVD, the number of bins and the temperature."""
     criterion = model.get("criterion")
     kept = checkpoint.get(KEY)
     kept = kept if isinstance(kept, dict) else {}
@@ -173,7 +173,7 @@ def _objective(checkpoint: dict[str, Any], model: dict[str, Any]) -> tuple[str, 
 
 
 def _hsic_criterion(checkpoint: dict[str, Any], model: dict[str, Any], state: dict[str, Tensor]) -> HSICLoss | None:
-    """The loss, if it is SSL-HSIC's."""
+    """SSL-HSIC's loss; None for other methods."""
     criterion, kept = model.get("criterion"), checkpoint.get(KEY)
     if isinstance(criterion, dict) and str(criterion.get("class_path")).endswith(".HSICLoss"):
         settings = criterion.get("init_args") or {}
@@ -187,7 +187,7 @@ def _hsic_criterion(checkpoint: dict[str, Any], model: dict[str, Any], state: di
 def _views(
     checkpoint: dict[str, Any], data: dict[str, Any], trusted: bool, size: int | None, pixels: int
 ) -> tuple[View, View, str]:
-    """The plain and the random view; and what is assumed of them."""
+    """The plain view, the random view, and a note on what is assumed about them."""
     kind = str(data.get("_class_path", "")).rpartition(".")[2]
     kind = kind or next((name for name in _PLAIN_VIEWS if name in checkpoint), "")
     note = ""
@@ -210,7 +210,7 @@ def _views(
 
 
 def _head_of(weights: dict[str, Tensor]) -> ProjectionHead:
-    """Lightly's head whose layers have these tensors."""
+    """A Lightly head whose layers match these tensors."""
     layers: dict[int, dict[str, Tensor]] = {}
     for name, tensor in weights.items():
         parts = name.split(".")

@@ -1,4 +1,4 @@
-"""The class of a mistake in the settings, by which the command line knows it from a fault in the code."""
+"""The error class for invalid settings, by which the command line distinguishes them from faults in the code."""
 
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 

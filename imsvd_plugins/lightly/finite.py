@@ -1,4 +1,4 @@
-"""Stopping a training of Lightning's whose images or loss are NaN or infinite."""
+"""Stopping a Lightning training whose images or loss are NaN or infinite."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ class WatchedModule(LightningModule):
     """A module whose training steps call :meth:`watch`.
 
     Args:
-        check_finite: Whether what is not finite stops the training.
+        check_finite: Whether values that are not finite stop the training.
     """
 
     def __init__(self, check_finite: bool) -> None:
@@ -24,13 +24,13 @@ class WatchedModule(LightningModule):
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def watch(self, views: Sequence[Tensor], terms: IMSVDTerms | HSICTerms) -> None:
-        """Have NaN and infinite values in this step's views and terms noticed, later."""
+        """Record whether this step's views and terms are finite; the check comes later."""
         if self._finite_watch is not None:
             place = f"epoch {self.current_epoch}, step {self.global_step}"
             self._finite_watch.record(place, "images", views, terms._asdict())
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Stop if something was not finite: a look at several steps at once, and before a validation."""
+        """Stop if a value was not finite. Several steps are checked at once, and always before a validation."""
         if self._finite_watch is not None and ((batch_idx + 1) % INTERVAL == 0 or self.trainer.is_last_batch):
             self._finite_watch.look()
 
@@ -40,6 +40,6 @@ class WatchedModule(LightningModule):
             self._finite_watch.look()
 
     def on_train_end(self) -> None:
-        """The same where a training ends amid an epoch."""
+        """Check also when a training ends within an epoch."""
         if self._finite_watch is not None:
             self._finite_watch.look()

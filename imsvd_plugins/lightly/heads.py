@@ -1,4 +1,4 @@
-"""Projection and prediction heads with the papers' sizes, as Lightly's heads."""
+"""Projection and prediction heads with the papers' sizes, as subclasses of Lightly's heads."""
 
 from lightly.models.modules.heads import BYOLPredictionHead, BYOLProjectionHead, ProjectionHead
 from torch import nn
@@ -7,20 +7,20 @@ from imsvd_plugins.checks import check_integer
 
 
 class IMSVDProjectionHead(ProjectionHead):
-    """Projector of IMSVD (Niu, Xia, Shan, Wang, arXiv 2501.03469): linear with bias, BN and ReLU; the last one bare.
+    """Projector of IMSVD (Niu, Xia, Shan, Wang, arXiv 2501.03469): linear with bias, BN, ReLU; the last linear only.
 
-    Maps features ``(N, input_dim)`` to logits ``(N, output_dim)``, which :class:`~imsvd_plugins.losses.IMSVDLoss` takes
+    Maps features ``(N, input_dim)`` to logits ``(N, output_dim)``, which :class:`~imsvd_plugins.losses.IMSVDLoss` reads
     as ``output_dim / num_bins`` variables of ``num_bins`` bins. The defaults are the paper's for ResNet-50 on ImageNet
-    (80 bins); for ResNet-18 on CIFAR-10 (32 bins) it is ``IMSVDProjectionHead(512, 1024, 1024, num_layers=3)``.
+    (80 bins). For ResNet-18 on CIFAR-10 (32 bins) use ``IMSVDProjectionHead(512, 1024, 1024, num_layers=3)``.
 
     Args:
         input_dim: Dimension of the backbone's features.
         hidden_dim: Width of the hidden layers.
-        output_dim: Number of logits ``D``, a multiple of the loss' ``num_bins``.
+        output_dim: Number of logits ``D``, a multiple of the loss's ``num_bins``.
         num_layers: Number of linear layers, at least 2.
 
     Raises:
-        TypeError: If ``num_layers`` is no integer.
+        TypeError: If ``num_layers`` is not an integer.
         ValueError: If ``num_layers`` is below 2.
     """
 

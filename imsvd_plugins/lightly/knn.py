@@ -17,19 +17,20 @@ Share = tuple[Tensor, Tensor]  # features (n, d), float32, and labels (n,), of o
 
 
 class KNNCallback(Callback):
-    """Top-1 accuracy of a weighted kNN vote on frozen features, in each validation, as ``val_knn_top1``, 0 to 1.
+    """Logs the top-1 accuracy of a weighted kNN vote on frozen features in each validation: ``val_knn_top1``, 0 to 1.
 
-    The bank of labelled training images is the data module's ``bank_dataloader``, as this package's have it; the
-    queries are the validation images. A data module without labelled images gives None, and nothing is evaluated. Each
-    image counts once on any number of devices, and each device keeps its own share of the bank only.
+    The bank of labelled training images comes from the data module's ``bank_dataloader``, which this package's data
+    modules have. The queries are the validation images. If ``bank_dataloader`` gives None, there are no labelled images
+    and nothing is evaluated. Each image counts once on any number of devices, and each device keeps only its own share
+    of the bank.
 
     Args:
         k: Number of neighbours.
         temperature: Temperature ``T`` of the votes ``exp(cosine / T)``.
 
     Raises:
-        TypeError: If ``k`` is no integer or ``temperature`` no number.
-        ValueError: If a number is out of range; when training or validation starts, if there is no bank, or one
+        TypeError: If ``k`` is not an integer or ``temperature`` is not a number.
+        ValueError: If a number is out of range; when training or validation starts, if there is no bank or it is
             smaller than ``k``.
     """
 
@@ -40,7 +41,7 @@ class KNNCallback(Callback):
         self.temperature = temperature
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse a data module without a bank, or with too small a one, before work is lost."""
+        """Raise early if the data module has no bank or one that is too small."""
         if stage not in ("fit", "validate"):
             return
         if not hasattr(getattr(trainer, "datamodule", None), "bank_dataloader"):
@@ -58,14 +59,14 @@ class KNNCallback(Callback):
             raise SettingsError(f"k of KNNCallback must be at most the size of the bank, {size}, got {self.k}.")
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin anew."""
+        """Discard the last validation's features."""
         self._queries: list[Share] = []
         self._bank: Share | None = None
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Fill the bank; not at the epoch's start, when a callback of averaged weights may still have to put them."""
+        """Fill the bank. At the epoch's start a weight-averaging callback may not have swapped in its weights yet."""
         if trainer.sanity_checking or batch_idx or dataloader_idx:
             return
         loader = trainer.datamodule.bank_dataloader()  # type: ignore[attr-defined]
@@ -87,13 +88,13 @@ class KNNCallback(Callback):
             self._queries.append(_see(trainer, pl_module, batch))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let the bank vote, and give the memory back."""
+        """Let the bank vote, then free its memory."""
         if self._bank is None:
             return
         features, labels = _joined(self._queries)
         count = _count_once(trainer, len(labels))
         shares = knn_accuracy(*self._bank, features[:count], labels[:count], [self.k], self.temperature)
-        # The same number on all ranks; their mean is what Lightning asks for.
+        # All ranks have the same number, so the mean that Lightning asks for keeps it.
         pl_module.log("val_knn_top1", shares[self.k], prog_bar=True, sync_dist=True)
         self._queries, self._bank = [], None
 
@@ -116,7 +117,7 @@ def _on_device(trainer: Trainer, loader: DataLoader[Any]) -> Iterator[Any]:
 
 
 def _own_share(loader: DataLoader[Any], trainer: Trainer) -> DataLoader[Any]:
-    """A loader of this rank's images, of which no other rank has one."""
+    """A loader of this rank's images; the ranks' shares are disjoint."""
     if trainer.world_size == 1:
         return loader
     return DataLoader(
@@ -131,7 +132,7 @@ def _own_share(loader: DataLoader[Any], trainer: Trainer) -> DataLoader[Any]:
 
 
 def _count_once(trainer: Trainer, seen: int) -> int:
-    """How many of a rank's first validation images no other rank has: the sampler begins anew at the end."""
+    """Number of a rank's first validation images that no other rank has; the sampler pads the end with repeats."""
     loaders: Any = trainer.val_dataloaders
     sampler = getattr(loaders, "sampler", None)
     if not isinstance(sampler, DistributedSampler) or sampler.shuffle:

@@ -1,4 +1,4 @@
-"""Both methods as LightningModules, of the form that Lightly's ImageNet benchmark takes into its table."""
+"""Both methods as LightningModules, in the form that Lightly's ImageNet benchmark takes into its table."""
 
 import copy
 from typing import Any
@@ -28,34 +28,37 @@ from imsvd_plugins.training.chunks import in_chunks
 class IMSVD(SelfSupervisedModule):
     """IMSVD (Niu, Xia, Shan, Wang, arXiv 2501.03469) with the paper's ImageNet recipe.
 
-    LARS at 0.6 for a batch of 256, weight decay 1e-6, momentum 0.9. Logged: ``train_loss`` and, unweighted,
-    ``train_diagonal``, ``train_off_diagonal``, ``train_invariance``; the online classifier's as Lightly names them.
-    ``IMSVD.load_from_checkpoint(file, weights_only=True)`` makes a module that LightningCLI trained again, networks
-    included: the file holds its config. It imports and makes the classes that the config names, so give it no file
-    whose class paths you would not run. Of a module made in Python it wants the networks and the criterion again.
+    LARS with rate 0.6 for a batch of 256, weight decay 1e-6, momentum 0.9. The module logs ``train_loss`` and,
+    unweighted, ``train_diagonal``, ``train_off_diagonal`` and ``train_invariance``. The online classifier's metrics
+    have Lightly's names.
+    ``IMSVD.load_from_checkpoint(file, weights_only=True)`` rebuilds a module that LightningCLI trained, networks
+    included, because the file holds its config. It imports and calls the classes that the config names, so load only
+    files whose class paths you would run. For a module made in Python, pass the networks and the criterion again.
 
     Args:
-        batch_size_per_device: Images a device and step. The paper's learning rate scales with the global batch, that of
-            an ``optimizer`` does not, and with one it may be None.
-        num_classes: Classes of the online linear classifier, which reports top-1 and, of five or more, top-5; None for
-            no such classifier, and images without labels.
+        batch_size_per_device: Images per device and step. The paper's learning rate scales with the global batch. The
+            rate of an ``optimizer`` does not scale; with an ``optimizer`` this may be None.
+        num_classes: Classes of the online linear classifier, which reports top-1 and, for five or more classes, top-5;
+            None for no such classifier and images without labels.
         backbone: Images to features ``(N, d)`` or ``(N, d, 1, 1)``; None for ResNet-50 with zero-initialised residuals.
         projection_head: None for the paper's, from 2048 features to 8160 logits.
         criterion: A loss with ``forward_components(*z_views)``, which returns a named tuple with the ``loss``; None for
             the paper's, 80 bins, over the batch of all devices.
-        warmup_epochs: Epochs of linear warm-up; a shorter training is warm-up alone, up to the peak.
+        warmup_epochs: Epochs of linear warm-up; a shorter training is all warm-up, up to the peak.
         optimizer: Makes the optimizer from parameter groups, such as ``functools.partial(SGD, lr=0.2)``; None for the
             paper's.
-        decay_norms_and_biases: Whether the optimizer's weight decay is theirs too. LARS adapts what decays.
-        lr_scheduler: Makes the schedule from the optimizer, a step an epoch; None for warm-up and cosine.
+        decay_norms_and_biases: Whether weight decay applies to norms and biases too. LARS adapts only decayed
+            parameters.
+        lr_scheduler: Makes the schedule from the optimizer, one step per epoch; None for warm-up and cosine.
         check_finite: Whether NaN or infinite views, loss or terms stop the training with a
             :class:`~imsvd_plugins.training.finite.NonFiniteError`, at most 50 steps later and before a
             checkpoint is written.
-        chunk_size: Images that pass the networks at a time; None for the whole batch. The loss is of the whole batch,
-            with its exact gradient, in the memory of a chunk: see :func:`~imsvd_plugins.training.chunks.in_chunks`.
+        chunk_size: Images that pass through the networks at a time; None for the whole batch. The loss and its exact
+            gradient are of the whole batch, in the memory of a chunk: see
+            :func:`~imsvd_plugins.training.chunks.in_chunks`.
 
     Raises:
-        ValueError: If the criterion's ``num_bins`` does not divide the projection head's width, or is all of it, which
+        ValueError: If the criterion's ``num_bins`` does not divide the projection head's width, or equals it, which
             leaves a single variable.
     """
 
@@ -103,7 +106,7 @@ class IMSVD(SelfSupervisedModule):
             )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of two or more views, each normalised by its own batch statistics, and of the online classifier."""
+        """Loss of two or more views plus the online classifier's. Each view has its own batch statistics."""
 
         def project(view: Tensor) -> tuple[Tensor, Tensor]:
             features = self.features(view)
@@ -121,39 +124,39 @@ class IMSVD(SelfSupervisedModule):
 class SSLHSIC(SelfSupervisedModule):
     """SSL-HSIC (Li et al., NeurIPS 2021, arXiv 2106.08320) with a target network and the paper's recipe.
 
-    LARS at 0.4 for a batch of 256, weight decay 1e-6, momentum 0.9. The loss takes four sets of vectors: the online
-    predictions and the target projections of both views. Of a multi-crop, beyond the paper, it takes the predictions of
-    all views and the target projections of the largest: small crops are predicted from whole images, not the reverse.
-    The target follows the online network by an average whose momentum goes from 0.99 to 1 by cosine. Logged:
-    ``train_loss`` and, unweighted, ``train_hsic_zy``, ``train_hsic_zz`` and ``train_scale``; the online classifier's as
-    Lightly names them. The paper evaluates an average of the weights: give the trainer
-    ``EMAWeightAveraging(decay=0.999)``, which Lightning has since 2.6.
-    ``SSLHSIC.load_from_checkpoint(file, weights_only=True)`` makes a module that LightningCLI trained again, networks
-    included: the file holds its config. It imports and makes the classes that the config names, so give it no file
-    whose class paths you would not run. Of a module made in Python it wants the networks and the criterion again.
+    LARS with rate 0.4 for a batch of 256, weight decay 1e-6, momentum 0.9. The loss takes four sets of vectors: the
+    online predictions and the target projections of both views. With multi-crop, which is beyond the paper, it takes
+    the predictions of all views and the target projections of the largest, so small crops predict whole images and not
+    the reverse. The target network is a moving average of the online network; its momentum rises from 0.99 to 1 by a
+    cosine. The module logs ``train_loss`` and, unweighted, ``train_hsic_zy``, ``train_hsic_zz`` and ``train_scale``.
+    The online classifier's metrics have Lightly's names. The paper evaluates an average of the weights: give the
+    trainer ``EMAWeightAveraging(decay=0.999)``, which Lightning has since 2.6.
+    ``load_from_checkpoint`` works as for :class:`~imsvd_plugins.lightly.IMSVD`, and the same caution applies.
 
     Args:
-        batch_size_per_device: Images a device and step. The paper's learning rate scales with the global batch, that of
-            an ``optimizer`` does not, and with one it may be None.
-        num_classes: Classes of the online linear classifier, which reports top-1 and, of five or more, top-5; None for
-            no such classifier, and images without labels.
+        batch_size_per_device: Images per device and step. The paper's learning rate scales with the global batch. The
+            rate of an ``optimizer`` does not scale; with an ``optimizer`` this may be None.
+        num_classes: Classes of the online linear classifier, which reports top-1 and, for five or more classes, top-5;
+            None for no such classifier and images without labels.
         backbone: Images to features ``(N, d)`` or ``(N, d, 1, 1)``; None for ResNet-50 with zero-initialised residuals.
         projection_head: None for the paper's, from 2048 features to 256.
         prediction_head: None for the paper's, from 256 to 256.
         criterion: As for :class:`IMSVD`; None for the paper's, with 512 random features, over the batch of all devices.
-        warmup_epochs: Epochs of linear warm-up; a shorter training is warm-up alone, up to the peak.
+        warmup_epochs: Epochs of linear warm-up; a shorter training is all warm-up, up to the peak.
         optimizer: Makes the optimizer from parameter groups, such as ``functools.partial(SGD, lr=0.2)``; None for the
             paper's.
-        decay_norms_and_biases: Whether the optimizer's weight decay is theirs too. LARS adapts what decays.
-        lr_scheduler: Makes the schedule from the optimizer, a step an epoch; None for warm-up and cosine.
+        decay_norms_and_biases: Whether weight decay applies to norms and biases too. LARS adapts only decayed
+            parameters.
+        lr_scheduler: Makes the schedule from the optimizer, one step per epoch; None for warm-up and cosine.
         check_finite: Whether NaN or infinite views, loss or terms stop the training with a
             :class:`~imsvd_plugins.training.finite.NonFiniteError`, at most 50 steps later and before a
             checkpoint is written.
-        chunk_size: Images that pass the networks at a time; None for the whole batch. The loss is of the whole batch,
-            with its exact gradient, in the memory of a chunk: see :func:`~imsvd_plugins.training.chunks.in_chunks`.
+        chunk_size: Images that pass through the networks at a time; None for the whole batch. The loss and its exact
+            gradient are of the whole batch, in the memory of a chunk: see
+            :func:`~imsvd_plugins.training.chunks.in_chunks`.
 
     Raises:
-        ValueError: If the widths of the two heads do not fit.
+        ValueError: If the widths of the two heads do not match.
     """
 
     method = "ssl_hsic"
@@ -203,7 +206,7 @@ class SSLHSIC(SelfSupervisedModule):
         deactivate_requires_grad(self.target_projection_head)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of the predictions of all views and the target projections of the largest, and of the classifier."""
+        """Loss of all views' predictions and the largest views' target projections, plus the online classifier's."""
         views = batch[0]
         if len(views) < 2:
             raise SettingsError(f"SSLHSIC takes two or more views of each image, got {len(views)}.")
@@ -232,7 +235,7 @@ class SSLHSIC(SelfSupervisedModule):
         return in_chunks(project, x, self.chunk_size, (self.target_backbone, self.target_projection_head))
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Update the online network, then let the target follow, once also where gradients are accumulated."""
+        """Update the online network, then the target: once per step, also when gradients are accumulated."""
         step = self.schedule_step()
         super().optimizer_step(*args, **kwargs)
         momentum = cosine_schedule(step, self.training_steps(), start_value=0.99, end_value=1.0)

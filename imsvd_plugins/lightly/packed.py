@@ -11,11 +11,11 @@ from imsvd_plugins.data.packed import read_packed
 
 
 class PackedImages(Dataset[tuple[Any, int]]):
-    """Labelled images from one packed file, in the manner of torchvision's datasets.
+    """Labelled images from one packed file, with the interface of torchvision's datasets.
 
-    The file is a NumPy archive (``.npz``) that holds, for each split, ``{split}_jpeg`` (uint8, all JPEG files end to
-    end), ``{split}_offsets`` (where each begins; the last entry is the end) and ``{split}_labels``; and ``classes``,
-    their names. The bytes are kept as they are, and an image is decoded when it is asked for.
+    The file is a NumPy archive (``.npz``). For each split it holds ``{split}_jpeg`` (uint8, all JPEG files end to end),
+    ``{split}_offsets`` (where each begins; the last entry is the end) and ``{split}_labels``. ``classes`` holds the
+    class names. The bytes stay compressed, and an image is decoded when it is requested.
 
     Example:
         >>> import io, tempfile
@@ -33,8 +33,8 @@ class PackedImages(Dataset[tuple[Any, int]]):
 
     Args:
         root: The packed file.
-        split: Which part of it, for instance "train" or "test".
-        transform: What each image goes through, from a PIL image (RGB) on; None for the PIL image itself.
+        split: A part of the file, for instance "train" or "test".
+        transform: Applied to each PIL image (RGB); None for the PIL image itself.
 
     Attributes:
         classes: Names of the classes, in the order of their labels.
@@ -42,7 +42,7 @@ class PackedImages(Dataset[tuple[Any, int]]):
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no packed file, holds no such split, or its arrays do not fit together.
+        ValueError: If it is not a packed file, lacks the split, or its arrays do not fit together.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class PackedImages(Dataset[tuple[Any, int]]):
         return len(self.targets)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        # Also what tells Python's iteration where the end is: a slice beyond it would be an empty file.
+        # Its IndexError also ends Python's iteration; a slice beyond the end would be an empty file.
         target = self.targets[index]
         image: Any = Image.open(self._packed.file(index)).convert("RGB")
         return (image if self.transform is None else self.transform(image)), target

@@ -1,4 +1,4 @@
-"""What can be known of a training before its first step: errors in one line instead of a failure later on."""
+"""Checks before a training's first step: an error of one line instead of a failure later."""
 
 import copy
 import math
@@ -17,10 +17,10 @@ from imsvd_plugins.training.seeded_batches import SeededBatchSampler
 
 
 def check_batches(trainer: Trainer) -> None:
-    """Refuse training data that leave no step, or a batch of one image.
+    """Raise if the training data leave no step, or a batch has one image.
 
     Args:
-        trainer: Its training data loader is set up.
+        trainer: A trainer whose training data loader is set up.
 
     Raises:
         SettingsError: If there is no step, or a batch of one image on a single device.
@@ -35,7 +35,7 @@ def check_batches(trainer: Trainer) -> None:
             f"There is no step to train: a device has {images} images, which make no whole batch of "
             f"{batches.batch_size} with drop_last = {batches.drop_last}. Take a smaller batch_size or more images."
         )
-    if trainer.world_size > 1:  # The statistics may be those of all devices.
+    if trainer.world_size > 1:  # Batch statistics may span all devices.
         return
     if batches.batch_size == 1:
         raise SettingsError(
@@ -51,21 +51,20 @@ def check_batches(trainer: Trainer) -> None:
 
 
 def check_num_bins(trainer: Trainer, criterion: nn.Module) -> None:
-    """Warn of more bins than a batch can fill."""
+    """Warn if there are more bins than a batch can fill."""
     batches = _batches(trainer)
     if isinstance(criterion, IMSVDLoss) and batches is not None:
         criterion.check_bins(batches.batch_size * (trainer.world_size if criterion.gather_distributed else 1))
 
 
 def num_features(trainer: Trainer, backbone: nn.Module) -> int | None:
-    """The width of a backbone's features, from one training image and without computing.
+    """The width of a backbone's features, inferred from one training image without computing.
 
-    Weights, normalisation statistics and random states stay as they are.
+    Weights, normalisation statistics and random states do not change.
 
     Returns:
-        None where it cannot be known before the first step: of iterable data, of batches that the data module
-        transforms, of a dataset without an image 0, and of a backbone with hooks or that does not run on the meta
-        device.
+        The width. None if it is unknown before the first step: for iterable data, batches that the data module
+        transforms, a dataset without an image 0, and a backbone that has hooks or does not run on the meta device.
     """
     loader = _loader(trainer)
     if loader is None or isinstance(loader.dataset, IterableDataset):
@@ -74,37 +73,37 @@ def num_features(trainer: Trainer, backbone: nn.Module) -> int | None:
     if any(is_overridden(hook, module) for hook in ("on_before_batch_transfer", "on_after_batch_transfer")):
         return None
     if any(part._forward_hooks or part._forward_pre_hooks for part in backbone.modules()):
-        return None  # They are someone's, and would see what is no image.
+        return None  # A user's hooks would see an input that is no image.
     with isolate_rng():
         try:
-            # A copy: what a dataset opens at its first image must not be shared with the loader's processes.
+            # A copy: files that a dataset opens at its first image must not be shared with the loader's workers.
             sample = copy.copy(loader.dataset)[0]
             view = loader.collate_fn([sample, sample])[0][0]
             if not isinstance(view, Tensor):
                 return None
             with torch.no_grad():
                 features = _on_meta(backbone)(view.to("meta"))
-        except Exception:  # Indices may be no numbers, and a backbone may need values; the first step will tell.
+        except Exception:  # Indices may not be numbers, and a backbone may need values; the first step will show.
             return None
     return int(features.flatten(start_dim=1).shape[1]) if isinstance(features, Tensor) else None
 
 
 def _loader(trainer: Trainer) -> DataLoader[Any] | None:
-    """The training data loader, also of what wraps one and holds it as its ``loader``."""
+    """The training data loader, also if a wrapper holds it as its ``loader``."""
     loader = trainer.train_dataloader
     loader = getattr(loader, "loader", loader)
     return loader if isinstance(loader, DataLoader) else None
 
 
 def _batches(trainer: Trainer) -> BatchSampler | None:
-    """How the training data are batched; None if in an unknown way, such as by someone's own subclass."""
+    """The batch sampler of the training data; None if it is unknown, such as a user's subclass."""
     batches = getattr(_loader(trainer), "batch_sampler", None)
     return batches if type(batches) in (BatchSampler, SeededBatchSampler) else None
 
 
 def _on_meta(backbone: nn.Module) -> nn.Module:
-    """A copy without weights: a forward pass may change what it finds, and keep what it makes."""
+    """A copy without weights, because a forward pass may change a module's state."""
     empty: dict[int, Any] = {id(value): value.to("meta") for value in backbone.buffers()}
     empty |= {id(value): nn.Parameter(value.to("meta"), requires_grad=False) for value in backbone.parameters()}
-    # In evaluation mode: normalisation of all devices' batches takes no tensor without a device.
+    # In evaluation mode, because SyncBatchNorm in training mode rejects tensors on the meta device.
     return copy.deepcopy(backbone, empty).eval()

@@ -1,4 +1,4 @@
-"""What both methods' LightningModules share: backbone, online linear classifier, optimizer and its schedule."""
+"""The base of both methods' LightningModules: backbone, online linear classifier, optimizer and its schedule."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -27,12 +27,12 @@ Batch = Sequence[Any]  # views, labels and, from a LightlyDataset, file names
 MakeOptimizer = Callable[[Any], Optimizer]  # from parameter groups
 MakeScheduler = Callable[[Optimizer], LRScheduler]
 
-# Arguments that are no plain data where the module is made in Python.
+# Arguments that are not plain data if the module is made in Python.
 _OBJECTS = ["backbone", "projection_head", "prediction_head", "criterion", "optimizer", "lr_scheduler"]
 
 
 class SelfSupervisedModule(WatchedModule):
-    """A method in the form of Lightly's ImageNet benchmark; the arguments are explained at the methods."""
+    """A method in the form of Lightly's ImageNet benchmark. The two methods document the arguments."""
 
     method: ClassVar[str]
     learning_rate: ClassVar[float]  # peak, at a global batch of 256
@@ -64,7 +64,7 @@ class SelfSupervisedModule(WatchedModule):
         check_integer("warmup_epochs", warmup_epochs, minimum=0)
         self.save_hyperparameters(ignore=_OBJECTS)
         if "_instantiator" in self.hparams:
-            # LightningCLI was given their config, plain data by which load_from_checkpoint makes them again.
+            # LightningCLI has their config: plain data from which load_from_checkpoint rebuilds them.
             self.save_hyperparameters()
         self.batch_size_per_device = batch_size_per_device
         self.warmup_epochs = warmup_epochs
@@ -82,8 +82,8 @@ class SelfSupervisedModule(WatchedModule):
                 num_classes=num_classes,
                 topk=(1, min(5, num_classes)),
             )
-        self._settings_before: dict[str, Any] = {}  # of the checkpoint that the training goes on from
-        self.planned: resumed_settings.Plan | None = None  # None where configure_optimizers is a subclass' own
+        self._settings_before: dict[str, Any] = {}  # of the checkpoint that the training resumes from
+        self.planned: resumed_settings.Plan | None = None  # None if a subclass overrides configure_optimizers
         self.steps_ahead = 0  # how far the schedule is ahead of the trainer's count of steps
 
     def forward(self, x: Tensor) -> Tensor:
@@ -103,12 +103,12 @@ class SelfSupervisedModule(WatchedModule):
             raise SettingsError(f"projection_head's input_dim must be the backbone's {width} features, got {expected}.")
 
     def on_fit_start(self) -> None:
-        """Refuse a training that its first steps would refuse."""
-        if not self.trainer.ckpt_path:  # Else loaders may have a state, which Lightning has not restored yet.
+        """Raise early the errors that the first steps would raise."""
+        if not self.trainer.ckpt_path:  # When resuming, Lightning has not restored the loaders' states yet.
             self.trainer.fit_loop.setup_data()
         preflight.check_batches(self.trainer)
         preflight.check_num_bins(self.trainer, self.criterion)
-        is_own = type(self).forward is not SelfSupervisedModule.forward  # and may pool the backbone's features
+        is_own = type(self).forward is not SelfSupervisedModule.forward  # it may pool the backbone's features
         if not is_own and (width := preflight.num_features(self.trainer, self.backbone)) is not None:
             self._check_width(width)
         if self.online_classifier is None:
@@ -121,8 +121,8 @@ class SelfSupervisedModule(WatchedModule):
             checkpoint[resumed_settings.KEY] = resumed_settings.settings(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another model or optimizer."""
-        if self._trainer is None:  # by load_from_checkpoint, which has its own ways
+        """Raise if the checkpoint is of another model or optimizer."""
+        if self._trainer is None:  # load_from_checkpoint has its own checks
             return
         resumed_settings.check_fits(self, checkpoint)
         if self.trainer.state.fn == TrainerFn.FITTING:
@@ -130,7 +130,7 @@ class SelfSupervisedModule(WatchedModule):
             resumed_settings.check_groups(self, self._settings_before)
 
     def on_train_start(self) -> None:
-        """Take this training's settings, where the restored optimizer and schedule have the checkpoint's."""
+        """Give the restored optimizer and schedule this training's settings in place of the checkpoint's."""
         self.steps_ahead = 0
         if self.trainer.ckpt_path and self.planned is not None:
             optimizer, scheduler = self.trainer.optimizers[0], self.trainer.lr_scheduler_configs[0].scheduler
@@ -155,7 +155,7 @@ class SelfSupervisedModule(WatchedModule):
         )
         groups = [
             {"name": self.method, "params": params},
-            # Lightly's LARS adapts nothing that has no weight decay.
+            # Lightly's LARS does not adapt parameters without weight decay.
             {"name": f"{self.method}_no_weight_decay", "params": params_no_weight_decay, "weight_decay": 0.0},
         ]
         if self.online_classifier is not None:
@@ -167,7 +167,7 @@ class SelfSupervisedModule(WatchedModule):
             except ValueError as error:  # such as a negative learning rate
                 raise SettingsError(f"optimizer: {error}") from error
         else:
-            batch_size: Any = self.batch_size_per_device  # None comes with an optimizer alone
+            batch_size: Any = self.batch_size_per_device  # None only with an optimizer
             learning_rate = self.learning_rate * batch_size * self.trainer.world_size / 256
             optimizer = LARS(groups, lr=learning_rate, momentum=0.9, weight_decay=1e-6)
         if self.make_scheduler is not None:
@@ -180,7 +180,7 @@ class SelfSupervisedModule(WatchedModule):
 
     def _warmup_and_cosine(self, optimizer: Optimizer) -> LRScheduler:
         """Linear warm-up, and cosine to 0.001 of the peak at the last step."""
-        self.trainer.fit_loop.setup_data()  # which a trainer whose end is given in steps has not needed yet
+        self.trainer.fit_loop.setup_data()  # a trainer with max_steps may not have done so yet
         steps = self.training_steps()
         steps_per_epoch = self.steps_per_epoch()
         if steps_per_epoch is None:
@@ -198,7 +198,7 @@ class SelfSupervisedModule(WatchedModule):
         return scheduler
 
     def training_steps(self) -> int:
-        """How many steps the training has from its first to its last."""
+        """Number of steps of the whole training."""
         steps = self.trainer.estimated_stepping_batches
         if not 0 <= steps < math.inf:
             raise SettingsError(
@@ -209,20 +209,20 @@ class SelfSupervisedModule(WatchedModule):
         return int(steps)
 
     def steps_per_epoch(self) -> int | None:
-        """How many steps an epoch has; None of data without a length."""
+        """Number of steps in an epoch; None for data without a length."""
         batches = self.trainer.num_training_batches
         return None if math.isinf(batches) else math.ceil(batches / self.trainer.accumulate_grad_batches)
 
     def schedule_step(self) -> int:
-        """The position in the schedule, of :meth:`training_steps`."""
+        """The position in the schedule, out of :meth:`training_steps`."""
         return self.trainer.global_step + self.steps_ahead
 
     def trained_networks(self) -> list[nn.Module]:
-        """What the optimizer trains beside the online classifier."""
+        """The networks that the optimizer trains, apart from the online classifier."""
         return [self.backbone, self.projection_head]
 
     def log_and_total(self, terms: IMSVDTerms | HSICTerms, features: Tensor, batch: Batch, batch_idx: int) -> Tensor:
-        """Log the terms and train the online classifier, from whose loss no gradient reaches the backbone."""
+        """Log the terms and add the online classifier's loss, which sends no gradient to the backbone."""
         settings: dict[str, Any] = {"sync_dist": True, "batch_size": len(features)}
         log = {f"train_{name}": value for name, value in terms._asdict().items()}
         self.log("train_loss", log.pop("train_loss"), prog_bar=True, **settings)
@@ -239,10 +239,10 @@ def check_criterion(criterion: nn.Module) -> nn.Module:
     """Refuse a loss without the method that the modules call.
 
     Raises:
-        TypeError: If it has no ``forward_components``.
+        ValueError: If it has no ``forward_components``.
     """
     if not callable(getattr(criterion, "forward_components", None)):
-        raise TypeError(
+        raise ValueError(
             "criterion must have a method forward_components(*z_views) that returns a named tuple with the loss, as "
             f"IMSVDLoss and HSICLoss have, got {type(criterion).__name__}."
         )

@@ -1,4 +1,4 @@
-"""The views both methods train on: BYOL's, by Lightly's own transforms; and those of images that have no colours."""
+"""Training views of both methods: BYOL's, by Lightly's own transforms, and views of images without colour channels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from imsvd_plugins.data.channel_views import ChannelView
 
 
 class _TwoViewTransform(BYOLTransform):
-    """BYOL's views, or any two: Lightly's own annotations, which config files are held to, allow only BYOL's."""
+    """BYOL's views, or any two. Lightly's annotations, which config files must match, allow only BYOL's."""
 
     def __init__(
         self,
@@ -24,14 +24,14 @@ class IMSVDTransform(_TwoViewTransform):
     """Two views of an image for IMSVD (Niu, Xia, Shan, Wang, arXiv 2501.03469).
 
     The defaults are the paper's for ImageNet, BYOL's two asymmetric views: 224 pixels, colour jitter (0.4, 0.4, 0.2,
-    0.1) with probability 0.8, grey 0.2, blur 1.0 and 0.1, solarization 0 and 0.2. Its views for CIFAR-10, with crops
-    from a fifth of the area on, more saturation, and neither blur nor solarization, are
+    0.1) with probability 0.8, grey 0.2, blur 1.0 and 0.1, solarization 0 and 0.2. The paper's views for CIFAR-10 have
+    crops of at least a fifth of the area, more saturation, and neither blur nor solarization:
 
     >>> from lightly.transforms import BYOLView1Transform
     >>> view = BYOLView1Transform(input_size=32, min_scale=0.2, cj_sat=0.4, gaussian_blur=0.0)
     >>> transform = IMSVDTransform(view, view)
 
-    For more views, of one size or of several, take Lightly's own multi-crop, beyond the paper:
+    For more views, of one size or several, use Lightly's multi-crop, which is beyond the paper:
 
     >>> from lightly.transforms import SwaVTransform
     >>> transform = SwaVTransform(crop_sizes=(224, 96), crop_counts=(2, 4))
@@ -43,7 +43,7 @@ class IMSVDTransform(_TwoViewTransform):
 
 
 class HSICTransform(_TwoViewTransform):
-    """Two views of an image for SSL-HSIC (Li et al., NeurIPS 2021, arXiv 2106.08320), which are BYOL's.
+    """Two views of an image for SSL-HSIC (Li et al., NeurIPS 2021, arXiv 2106.08320): BYOL's views.
 
     Args:
         view_1_transform: Transform of the first view, image to tensor ``(C, H, W)``.
@@ -55,12 +55,12 @@ class ChannelViewTransform(MultiViewTransform):
     """Random views of an image of any number of channels: satellite bands, 16-bit radiographs, spectrograms.
 
     See :class:`~imsvd_plugins.data.channel_views.ChannelView` for what varies and in which unit. The views keep the
-    image's unit: a normalisation comes after them.
+    image's unit, so normalise after them.
 
     Args:
         input_size: Height and width of the views in pixels.
         num_views: Number of views, at least 2.
-        min_scale: The least share of the image's area that a crop takes.
+        min_scale: The smallest share of the image's area that a crop covers.
         hf_prob: Probability of mirroring left and right.
         vf_prob: Probability of mirroring up and down.
         quarter_turns: Whether to turn by 0, 90, 180 or 270 degrees.

@@ -1,4 +1,4 @@
-"""Two views of training images through the model, at the end of an epoch."""
+"""A base class of callbacks that evaluate two views of training images at the end of an epoch."""
 
 import math
 from abc import abstractmethod
@@ -16,9 +16,9 @@ from imsvd_plugins.lightly.errors import SettingsError
 class TwoViewsCallback(Callback):
     """Evaluates features and projections of the epoch's last images, with the model in evaluation mode.
 
-    Of the views that the training has just seen the first two are seen again, each batch after its own step, so that
-    nothing is loaded, no random number drawn and no image kept. The module must have a ``backbone`` and a
-    ``projection_head``, as Lightly's methods have.
+    After each of the last training steps, the model sees the first two views of that step's batch again. So the
+    callback loads no data, draws no random numbers and keeps no images. The module must have a ``backbone`` and a
+    ``projection_head``, as Lightly's methods do.
 
     Args:
         interval: Number of epochs from one evaluation to the next; the last epoch, by the trainer's ``max_epochs`` or
@@ -26,8 +26,8 @@ class TwoViewsCallback(Callback):
         num_samples: Number of images over all devices, at least 2.
 
     Raises:
-        TypeError: If a number is no integer.
-        ValueError: If a number is out of range; at the start of the training, if the module has not these parts.
+        TypeError: If a number is not an integer.
+        ValueError: If a number is out of range; at the start of the training, if the module lacks these parts.
     """
 
     def __init__(self, interval: int, num_samples: int) -> None:
@@ -44,7 +44,7 @@ class TwoViewsCallback(Callback):
         """Use the features ``(N, d)`` of one view and the projections ``(N, D)`` of two, float32, from all ranks."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse a module of another form."""
+        """Raise if the module has no backbone or projection head."""
         for part in ("backbone", "projection_head"):
             if not isinstance(getattr(pl_module, part, None), torch.nn.Module):
                 raise SettingsError(
@@ -53,7 +53,7 @@ class TwoViewsCallback(Callback):
                 )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin anew."""
+        """Discard the last epoch's batches."""
         if math.isinf(trainer.num_training_batches):
             raise SettingsError(
                 f"{type(self).__name__} looks at an epoch's last images: the training data loader must have a length, "
@@ -64,7 +64,7 @@ class TwoViewsCallback(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keep what the model makes of one of the last batches."""
+        """Keep the features and projections of one of the last batches."""
         batches_to_come, is_last_epoch = _what_is_to_come(trainer, batch_idx)
         if (trainer.current_epoch + 1) % self.interval and not is_last_epoch:
             return
@@ -88,11 +88,11 @@ class TwoViewsCallback(Callback):
 
 
 def _what_is_to_come(trainer: Trainer, batch_idx: int) -> tuple[int, bool]:
-    """How many batches this epoch still has after this one, and whether it is the training's last."""
+    """Number of batches left in this epoch, and whether it is the training's last epoch."""
     to_come = int(trainer.num_training_batches) - (batch_idx + 1)
     if trainer.max_steps != -1:
         accumulate, steps = trainer.accumulate_grad_batches, trainer.max_steps - trainer.global_step
-        # An epoch's last batch is a step, however few were accumulated.
+        # An epoch's last batch is always a step, even if few batches were accumulated.
         accumulated = (batch_idx + 1) % accumulate if to_come else 0
         if steps <= math.ceil((to_come + accumulated) / accumulate):
             return min(to_come, steps * accumulate - accumulated), True

@@ -456,5 +456,5 @@ def test_another_packages_head_and_loss_train(loaders, make_trainer):
 
 @pytest.mark.parametrize("module", [IMSVD, SSLHSIC])
 def test_a_loss_without_terms_is_refused(module):
-    with pytest.raises(TypeError, match=r"criterion must have a method forward_components.*got MSELoss"):
+    with pytest.raises(ValueError, match=r"criterion must have a method forward_components.*got MSELoss"):
         module(8, 10, criterion=nn.MSELoss())

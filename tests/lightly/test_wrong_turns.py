@@ -83,8 +83,8 @@ TURNS = {
     "you mean num_bins?",
     f"{CRITERION}.class_path imsvd_plugins.lightly.IMSVDLos": f"{CRITERION[2:]}.class_path: there is no IMSVDLos in "
     "imsvd_plugins.lightly; did you mean IMSVDLoss or IMSVD?",
-    f"{CRITERION} imsvd_plugins.lightly.HSICLoss": f"{CRITERION[2:]}: must be IMSVDLoss, got "
-    "imsvd_plugins.lightly.HSICLoss",
+    f"{CRITERION} torch.nn.MSELoss": "criterion must have a method forward_components(*z_views) that returns a named "
+    "tuple with the loss, as IMSVDLoss and HSICLoss have, got MSELoss.",
     "--model.backbone.depth 18": "model.init_args.backbone.init_args.depth: SmallCNN has no argument depth",
     "--model.class_path imsvd_plugins.lightli.IMSVD": "model.class_path: there is no module imsvd_plugins.lightli; did "
     "you mean lightly?",

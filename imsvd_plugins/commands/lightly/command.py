@@ -1,4 +1,4 @@
-"""``imsvd-plugins lightly fit --config NAME``: Lightning's own command line, for methods of Lightly's form."""
+"""``imsvd-plugins lightly fit --config NAME``: Lightning's own command line, for methods in Lightly's form."""
 
 import os
 import sys
@@ -21,31 +21,31 @@ from imsvd_plugins.commands.lightly.shipped_configs import shipped_configs, with
 _PROG = "imsvd-plugins lightly"
 _ROOTS = {"trainer": Trainer, "model": LightningModule, "data": LightningDataModule, "checkpoint": ModelCheckpoint}
 _OTHERS = {"seed_everything": bool | int, "ckpt_path": str | None, "weights_only": bool | None, "verbose": bool}
-_LINKED = {"batch_size_per_device", "num_classes"}  # which the model gets from the data
+_LINKED = {"batch_size_per_device", "num_classes"}  # the model gets these from the data
 
 
 def main(argv: list[str]) -> None:
-    """Run LightningCLI in this process; what lies in the working folder can be named by ``class_path``.
+    """Run LightningCLI in this process. A ``class_path`` may name modules in the working folder.
 
     Args:
-        argv: A subcommand of LightningCLI's and its options.
+        argv: A LightningCLI subcommand and its options.
 
     Raises:
-        SystemExit: If a setting is wrong (status 2, after one line that says which), help was asked for (status 0), or
+        SystemExit: If a setting is invalid (status 2, after one line that names it), help was requested (status 0), or
             the system ended the training (status 143).
         KeyboardInterrupt: After Ctrl-C.
     """
     if (folder := os.getcwd()) not in sys.path:
-        sys.path.append(folder)  # as python has it for a script
+        sys.path.append(folder)  # as python does for a script
     try:
         argv = with_shipped_configs(argv)
     except ValueError as error:
         _refuse(error)
     try:
         _run(argv)
-    except MisconfigurationException as error:  # Lightning's class of mistakes in the settings, and ours.
+    except MisconfigurationException as error:  # Lightning's error class for invalid settings, and ours.
         _refuse(error)
-    except SIGTERMException as error:  # It has no status of its own, and would look like a finished training.
+    except SIGTERMException as error:  # It sets no exit status, so the training would look finished.
         raise SystemExit(143) from error
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
@@ -60,7 +60,7 @@ def _refuse(reason: object) -> NoReturn:
 
 def _run(argv: list[str]) -> None:
     with warnings.catch_warnings():
-        # It is meant: the launcher of several processes starts them with this process' own sys.argv.
+        # This is intended: the launcher of several processes starts them with this process's own sys.argv.
         warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended to run from within Python")
         # Images without labels have nothing to validate on.
         warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")
@@ -69,9 +69,9 @@ def _run(argv: list[str]) -> None:
             LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
-            # The model's own init_args say how its parameters are grouped.
+            # The model's own init_args determine how its parameters are grouped.
             auto_configure_optimizers=False,
-            # A resumed run writes to the folder that it comes from.
+            # A resumed run writes to the folder that it resumes from.
             save_config_kwargs={"overwrite": True},
             parser_class=_Parser,
             parser_kwargs={"prog": _PROG, "epilog": _shipped(), "fit": {"epilog": _shipped()}},
@@ -84,11 +84,11 @@ def _shipped() -> str:
 
 
 class _WrongSettingsError(Exception):
-    """What the parser refuses."""
+    """The parser's error for invalid settings."""
 
 
 class _Parser(LightningArgumentParser):
-    """Raises what it refuses, without the 250 lines of all options in front."""
+    """Raises its errors, without printing the 250 lines of all options first."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if self.exit_on_error:
@@ -99,11 +99,11 @@ class _Parser(LightningArgumentParser):
 class _CommandLine(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """What the methods and the data modules have steps and loaders for."""
+        """The subcommands for which the methods have steps and the data modules have loaders."""
         return {name: LightningCLI.subcommands()[name] for name in ("fit", "validate")}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Name in one line the setting that is refused, or that would be ignored."""
+        """Name in one line a setting that is invalid or would be ignored."""
         assert isinstance(args, list)
         try:
             super().parse_arguments(parser, args)
@@ -122,10 +122,10 @@ class _CommandLine(LightningCLI):
             )
 
     def _parse_ckpt_path(self) -> None:
-        """A resumed training has the settings that it is given; Lightning would take some of the checkpoint's."""
+        """Keep the given settings when resuming; Lightning would take some from the checkpoint."""
 
     def before_instantiate_classes(self) -> None:
-        """Refuse a checkpoint that is not there, before anything is built."""
+        """Raise if the checkpoint does not exist, before anything is built."""
         config = self.config[self.subcommand]
         folder, checkpoint = Path(config.checkpoint.dirpath), config.ckpt_path
         if checkpoint in ("last", "best") and config.trainer.enable_checkpointing is False:
@@ -134,7 +134,7 @@ class _CommandLine(LightningCLI):
             files = ", ".join(str(file) for file in sorted(folder.glob("*.ckpt"))) or f"there are none in {folder}"
             _refuse(f"--ckpt_path best: only the process that trained knows which is best; give the file ({files})")
         if checkpoint == "last":
-            # Without one a training starts anew; Lightning would also validate random weights.
+            # Without a checkpoint a training starts from scratch, but Lightning would also validate random weights.
             if self.subcommand == "validate" and not any(folder.glob("last*.ckpt")):
                 _refuse(f"--ckpt_path last: there is no last checkpoint in {folder.absolute()}")
         elif checkpoint and checkpoint != "hpc" and ":" not in checkpoint:
@@ -144,7 +144,7 @@ class _CommandLine(LightningCLI):
                 _refuse(f"--ckpt_path {checkpoint}: that is no checkpoint, or not a whole one")
 
     def instantiate_classes(self) -> None:
-        """Say in a line what value a component refuses, instead of how deep in the config it is."""
+        """Report in one line the value that a component rejects, instead of its nesting in the config."""
         try:
             super().instantiate_classes()
         except (ImportError, OSError, TypeError, ValueError) as error:
@@ -156,9 +156,9 @@ class _CommandLine(LightningCLI):
             raise cause from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Leave checkpoints out if none are wanted, where Lightning would refuse the two together.
+        """Leave out checkpoint callbacks if checkpointing is disabled; Lightning rejects the combination.
 
-        Further checkpoints, such as those of the best epoch, get the place of this command's own.
+        Further checkpoint callbacks, such as one for the best epoch, write to the folder of this command's own.
         """
         given = self._get(self.config_init, "trainer", default={}).get("callbacks") or []
         callbacks = given if isinstance(given, list) else [given]
@@ -171,20 +171,20 @@ class _CommandLine(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """What model and data must agree on is said once, by the data; a run's checkpoints have one place.
+        """Link the model's settings to the data's, and give a run's checkpoints one folder.
 
-        So ``--ckpt_path last`` goes on where an earlier run with the same ``trainer.default_root_dir`` ended.
+        So ``--ckpt_path last`` resumes an earlier run with the same ``trainer.default_root_dir`` where it ended.
         """
         parser.link_arguments("data.init_args.batch_size_per_device", "model.init_args.batch_size_per_device")
         parser.link_arguments("data.num_classes", "model.init_args.num_classes", apply_on="instantiate")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        # By themselves checkpoints wait for a validation, and what was trained after the last one would be lost.
+        # By default checkpoints wait for a validation, and training after the last validation would be lost.
         parser.set_defaults({"checkpoint.save_last": True, "checkpoint.save_on_train_epoch_end": True})
         parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath", compute_fn=_checkpoint_folder)
 
 
 def _fault(argv: list[str]) -> str | None:
-    """What the parser has refused, if it is one of the settings."""
+    """The parser's error, if it is about one of the settings."""
     if argv and argv[0][0] != "-" and argv[0] not in _CommandLine.subcommands():
         return f"{argv[0]}: there is no such subcommand, but {' and '.join(_CommandLine.subcommands())}"
     settings = given_settings(argv)
@@ -195,7 +195,7 @@ def _fault(argv: list[str]) -> str | None:
 
 
 def _raised_in(error: BaseException) -> str:
-    """The name of the module that raised it."""
+    """The name of the module that raised the error."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return str(frame.f_globals["__name__"])
 

@@ -1,4 +1,4 @@
-"""The settings that a command was given, as they stand in its config files and options."""
+"""The settings given to a command, as in its config files and options."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +10,13 @@ NODE = {"class_path", "init_args", "dict_kwargs"}  # the keys of a class with it
 
 
 def given_settings(argv: list[str]) -> dict[str, Any]:
-    """The settings of config files and command line as nested dictionaries, the later ones over the earlier.
+    """The settings of config files and command line as nested dictionaries; later ones override earlier ones.
 
     Args:
         argv: A subcommand and its options.
 
     Returns:
-        Empty if a config is no file that can be read, or no YAML with keys.
+        The settings; empty if a config cannot be read or is not a YAML mapping.
     """
     settings: dict[str, Any] = {}
     for key, value in _options(argv):
@@ -51,7 +51,7 @@ def _yaml(text: str) -> Any:
 
 
 def _set(node: Any, key: str, value: Any) -> None:
-    """Set a dotted key; an entry of a list is its last, and the settings of another class are dropped."""
+    """Set a dotted key. In a list it applies to the last entry, and a new class drops the old one's settings."""
     name, _, rest = key.partition(".")
     if "class_path" in node and name not in NODE:
         node = node.setdefault("init_args", {})

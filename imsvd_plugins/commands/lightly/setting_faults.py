@@ -1,7 +1,7 @@
-"""What is wrong in the given settings, in one line that names the key.
+"""Finding the fault in the given settings, and reporting it in one line that names the key.
 
-jsonargparse, LightningCLI's parser, refuses what does not fit in a text of many lines that ends in the whole model.
-Here the settings are looked at again, one by one, until the one is found that it does not take.
+jsonargparse, LightningCLI's parser, reports an invalid setting in many lines that end with the whole model. This module
+checks the settings again, one by one, until it finds the one that the parser rejects.
 """
 
 import copy
@@ -27,13 +27,13 @@ def find_fault(
     """The first setting that does not fit or is missing, and why.
 
     Args:
-        settings: As :func:`~imsvd_plugins.commands.lightly.given_settings.given_settings` gives them.
-        roots: The class of each top-level key whose settings are a class' arguments.
+        settings: The result of :func:`~imsvd_plugins.commands.lightly.given_settings.given_settings`.
+        roots: The class of each top-level key whose settings are a class's arguments.
         others: The type of each other top-level key.
         linked: Arguments that need not be given.
 
     Returns:
-        One line, or None if all of them fit.
+        One line, or None if all settings fit.
     """
     for name, value in settings.items():
         if name not in (names := [*roots, *others]):
@@ -51,11 +51,11 @@ def find_fault(
 
 
 def _of_class(path: str, node: Any, expected: list[Any], linked: Iterable[str] = (), positional: int = 0) -> str | None:
-    """Whether a class is one of those expected, and has all the arguments it needs beside the first positional ones."""
+    """The fault, if a class is not one of those expected or lacks an argument beside the first positional ones."""
     if isinstance(node, dict) and "class_path" not in node:
         return f"{path}: class_path is missing"
     if "." not in (class_path := _class_path(node)):
-        # jsonargparse also finds classes by their bare names.
+        # jsonargparse also accepts classes by their bare names.
         names = {known.__name__ for wanted in expected for known in _subclasses(wanted)}
         if class_path in names:
             return None
@@ -91,7 +91,7 @@ def _import(class_path: str) -> Any:
 def _in_class(path: str, node: Any) -> str | None:
     """The first fault of a class and its arguments."""
     if isinstance(node, dict) and "class_path" not in node:
-        return None  # The class is a default, which jsonargparse knows.
+        return None  # The class is a default that jsonargparse knows.
     class_path = _class_path(node)
     if fault := _in_path(class_path):
         return f"{path}{'.class_path' if isinstance(node, dict) else ''}: {fault}"
@@ -102,7 +102,7 @@ def _in_class(path: str, node: Any) -> str | None:
 
 
 def _in_path(class_path: str) -> str | None:
-    """What is wrong with a class' import path."""
+    """The fault in a class's import path."""
     module, _, name = class_path.rpartition(".")
     if not module:
         return None
@@ -121,7 +121,7 @@ def _in_path(class_path: str) -> str | None:
 
 
 def _in_arguments(path: str, cls: Any, arguments: Any) -> str | None:
-    """The first fault of a class' arguments."""
+    """The first fault of a class's arguments."""
     if not isinstance(arguments, dict):
         return f"{path}: must be arguments of {cls.__name__} by name, got {arguments!r}"
     accepted = _accepted(cls)
@@ -137,7 +137,7 @@ def _in_arguments(path: str, cls: Any, arguments: Any) -> str | None:
 
 
 def _mismatch(cls: Any, name: str, value: Any) -> str:
-    """Why an argument does not take a value."""
+    """The reason why an argument rejects a value."""
     annotation = _annotation(cls, name)
     expected, positional = _expected(annotation)
     for entry in value if isinstance(value, list) else [value]:
@@ -150,7 +150,7 @@ def _mismatch(cls: Any, name: str, value: Any) -> str:
 
 
 def _nodes(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """The classes with arguments of their own, in a value or its list."""
+    """The classes with arguments in a value or, if it is a list, in its entries."""
     if isinstance(value, list):
         for index, entry in enumerate(value):
             yield from _nodes(f"{path}[{index}]", entry)
@@ -165,11 +165,11 @@ def _accepted(cls: Any) -> list[str]:
 
 
 def _fits(cls: Any, name: str, accepted: list[str], value: Any) -> bool:
-    """Whether jsonargparse takes the value, whatever the other arguments are."""
+    """Whether jsonargparse accepts the value, regardless of the other arguments."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(cls, skip=set(accepted) - {name}, fail_untyped=False)
     try:
-        parser.parse_object({name: copy.deepcopy(value)})  # which it changes
+        parser.parse_object({name: copy.deepcopy(value)})  # a copy, because it changes the value
     except ArgumentError:
         return False
     return True
@@ -186,7 +186,7 @@ def _is_of(annotation: Any, value: Any) -> bool:
 
 
 def _expected(annotation: Any) -> tuple[list[Any], int]:
-    """The classes that an argument takes, or makes of so many positional arguments."""
+    """The classes that an argument takes, and the number of positional arguments with which it calls them."""
     options = [annotation] if get_origin(annotation) is Callable else get_args(annotation) or [annotation]
     for option in options:
         if get_origin(option) is Callable and inspect.isclass(get_args(option)[1]):
@@ -197,7 +197,7 @@ def _expected(annotation: Any) -> tuple[list[Any], int]:
 def _annotation(cls: Any, name: str) -> Any:
     try:
         return get_type_hints(cls.__init__).get(name)
-    except NameError:  # of a type that is imported for type checking alone
+    except NameError:  # of a type that is imported only for type checking
         return None
 
 

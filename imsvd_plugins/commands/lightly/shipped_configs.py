@@ -15,12 +15,12 @@ def shipped_configs() -> dict[str, Path]:
 
 
 def with_shipped_configs(argv: list[str]) -> list[str]:
-    """Command-line words in which each ``--config NAME`` of a shipped config is its file.
+    """Command-line words in which the file replaces each shipped config's name in ``--config NAME``.
 
-    A file in the working folder goes before a shipped config of its name.
+    A file in the working folder takes precedence over a shipped config of the same name.
 
     Raises:
-        ValueError: If a name, which is no path, is neither a file nor a shipped config.
+        ValueError: If a value that is a name and not a path is neither a file nor a shipped config.
     """
     words: list[str] = []
     for word in argv:
@@ -33,7 +33,7 @@ def with_shipped_configs(argv: list[str]) -> list[str]:
 
 
 def _resolved(config: str) -> str:
-    """The file of a config that is given by name; a path, and a text that is a config itself, as they are."""
+    """The file of a config given by name; a path, or a text that is itself a config, is returned unchanged."""
     is_name = bool(config) and all(letter.isalnum() or letter in "-_." for letter in config)
     if not is_name or config.startswith("-") or Path(config).exists():
         return config

@@ -1,4 +1,4 @@
-"""Data modules that give views to train on and, where there are labels, images to evaluate on."""
+"""Data modules: views for training and, if there are labels, images for evaluation."""
 
 from imsvd_plugins.lightly.data.arrays import ArraysDataModule
 from imsvd_plugins.lightly.data.cifar10 import CIFAR10DataModule, cifar10_to_tensor

@@ -22,27 +22,27 @@ class ArraysDataModule(ViewsDataModule):
     """The arrays in a folder and its sub-folders: ``.npy``, TIFF, or PNG of 8 or 16 bits.
 
     There are no labels, and so no validation. Batches are ``(views, zeros)``. All arrays are read once before the
-    training, and a wrong one stops it.
+    training, and an invalid one stops it.
 
     Args:
         root: The folder.
         channels: Number of channels ``C``, the backbone's ``in_channels``.
-        transform: From values ``(C, H, W)``, float32 and as in the file, to a list of views, such as
+        transform: From the file's values ``(C, H, W)``, as float32, to a list of views, such as
             :class:`~imsvd_plugins.lightly.transforms.ChannelViewTransform`.
         mean: Each channel's mean ``(C,)``, or one for all, in the unit of the files' values.
         std: Each channel's standard deviation, or one for all. Every view is normalised by both.
         layout: Where the channels of ``.npy`` files are, "CHW" or "HWC"; None for the axis that is ``channels`` long.
-        batch_size_per_device: Images a device and step, at least 2.
-        num_workers: Loader processes a device.
-        val_transform: From values to those that ``imsvd-plugins embed`` normalises and passes through the network;
-            None for the whole array.
+        batch_size_per_device: Images per device and step, at least 2.
+        num_workers: Loader processes per device.
+        val_transform: From the file's values to the view that ``imsvd-plugins embed`` normalises and passes through
+            the network; None for the whole array.
 
     Raises:
-        TypeError: If a number is no integer.
-        ValueError: If a setting is out of range, there is no such folder, or no array in it.
+        TypeError: If a number is not an integer.
+        ValueError: If a setting is out of range, the folder does not exist, or it holds no array.
     """
 
-    num_classes = None  # of an online classifier, which there is not
+    num_classes = None  # no online classifier without labels
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class ArraysDataModule(ViewsDataModule):
         """Read all arrays once, on one process.
 
         Raises:
-            SettingsError: If an array is wrong; it names the first few.
+            SettingsError: If an array is invalid; the message names the first few.
         """
         cache = None if self.trainer is None else Path(self.trainer.default_root_dir)
         try:
@@ -93,7 +93,7 @@ class ArraysDataModule(ViewsDataModule):
         return []
 
     def bank_dataloader(self) -> None:  # type: ignore[override]
-        """None, for the same reason."""
+        """None, because there are no labels."""
 
     def _dataset(self, train: bool, transform: Transform) -> Dataset[Any]:
         return Arrays(self.root, self.form, Normalized(transform, self.normalize))
@@ -104,8 +104,8 @@ class Arrays(Dataset[tuple[Any, int]]):
 
     Args:
         root: The folder.
-        form: What the arrays hold.
-        transform: From values ``(C, H, W)``, float32, to what the dataset gives.
+        form: The format of the arrays.
+        transform: From values ``(C, H, W)``, float32, to the dataset's sample.
 
     Raises:
         ValueError: If there is no array.
@@ -125,7 +125,7 @@ class Arrays(Dataset[tuple[Any, int]]):
 
 
 class Normalized:
-    """A transform whose view or views are normalised.
+    """A transform that normalises another transform's view or views.
 
     Args:
         transform: From an image to a tensor ``(C, H, W)`` or a list of them.
@@ -151,7 +151,7 @@ def normalization(mean: Sequence[float] | float, std: Sequence[float] | float, c
         channels: Number of channels.
 
     Raises:
-        ValueError: If there are not as many numbers as channels, one is not finite, or a deviation is not positive.
+        ValueError: If the number of values is not ``channels``, one is not finite, or a deviation is not positive.
     """
     numbers: dict[str, list[float]] = {}
     for name, value in {"mean": mean, "std": std}.items():

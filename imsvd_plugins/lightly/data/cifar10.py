@@ -15,19 +15,19 @@ cifar10_to_tensor = T.Compose([*to_tensor, T.Normalize(**IMAGENET_NORMALIZE)])
 
 
 class CIFAR10DataModule(ViewsDataModule):
-    """CIFAR-10, 50,000 training and 10,000 test images of 32 x 32 pixels in 10 classes.
+    """CIFAR-10: 50,000 training and 10,000 test images of 32 x 32 pixels in 10 classes.
 
     Args:
-        root: Folder of torchvision's copy, which is downloaded if it is not there; or a file
-            (``.npz``) of :class:`~imsvd_plugins.lightly.packed.PackedImages`.
-        transform: Image to a list of views.
-        batch_size_per_device: Images a device and step, at least 2.
-        num_workers: Loader processes a device.
-        val_transform: Image to the tensor that an evaluation sees; None normalizes as Lightly's transforms do.
+        root: Folder of torchvision's copy, which is downloaded if absent; or a file (``.npz``) of
+            :class:`~imsvd_plugins.lightly.packed.PackedImages`.
+        transform: From an image to a list of views.
+        batch_size_per_device: Images per device and step, at least 2.
+        num_workers: Loader processes per device.
+        val_transform: From an image to the tensor for evaluation; None normalizes as Lightly's transforms do.
 
     Raises:
-        TypeError: If a number is no integer.
-        ValueError: If a number is out of range, or the packed file is not there.
+        TypeError: If a number is not an integer.
+        ValueError: If a number is out of range, or the packed file does not exist.
     """
 
     num_classes = 10
@@ -46,7 +46,7 @@ class CIFAR10DataModule(ViewsDataModule):
             raise ValueError(f"root must be a folder or a packed file (.npz) of images; there is no file {root!r}.")
 
     def prepare_data(self) -> None:
-        """Download what is not there, on one process."""
+        """Download the data on one process if they are absent."""
         if self.root.suffix != ".npz":
             CIFAR10(self.root, download=True)
 

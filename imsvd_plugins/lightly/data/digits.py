@@ -11,21 +11,21 @@ from imsvd_plugins.data.digits import NUM_CLASSES, load_digits
 from imsvd_plugins.lightly.data.views_data_module import Transform, ViewsDataModule, to_tensor
 
 digit_to_tensor = T.Compose([*to_tensor, T.Normalize([0.5] * 3, [0.5] * 3)])
-# A mirrored digit is another one or none, and all are grey: only the pen's slant, place and size vary.
+# A mirrored digit is another digit or none, and all are grey, so only the pen's slant, place and size vary.
 digit_view = T.Compose([T.RandomAffine(15, translate=(0.1, 0.1), scale=(0.8, 1.2), shear=10), digit_to_tensor])
 
 
 class DigitsDataModule(ViewsDataModule):
-    """Scikit-learn's scanned digits, 1,438 training and 359 test images of 16 x 16 pixels; nothing is downloaded.
+    """Scikit-learn's scanned digits: 1,438 training and 359 test images of 16 x 16 pixels. Nothing is downloaded.
 
-    The two views vary what a pen does: slant, place and size.
+    The two views vary the pen's slant, place and size.
 
     Args:
-        batch_size_per_device: Images a device and step, at least 2.
-        num_workers: Loader processes a device.
+        batch_size_per_device: Images per device and step, at least 2.
+        num_workers: Loader processes per device.
 
     Raises:
-        TypeError: If a number is no integer.
+        TypeError: If a number is not an integer.
         ValueError: If a number is out of range.
     """
 
@@ -40,11 +40,11 @@ class DigitsDataModule(ViewsDataModule):
 
 
 class Digits(Dataset[tuple[Any, int]]):
-    """The digits as PIL images, for a transform like any other images.
+    """The digits as PIL images, so that any image transform applies.
 
     Args:
         split: "train" or "test".
-        transform: From an image to what the dataset gives.
+        transform: From an image to the dataset's sample.
     """
 
     def __init__(self, split: str, transform: Transform) -> None:

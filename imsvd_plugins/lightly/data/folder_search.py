@@ -1,4 +1,4 @@
-"""Which images a folder holds, and which of them can be read."""
+"""Finding the images of a folder and checking which of them can be read."""
 
 import hashlib
 import os
@@ -18,9 +18,9 @@ class Found(NamedTuple):
     Attributes:
         root: The folder.
         files: All images, by name in the folder, sorted.
-        readable: Those that can be read, as far as was looked.
+        readable: Those that can be read; all if the images were not checked.
         unreadable: The others, each with the reason.
-        others: Number of files that are no images.
+        others: Number of files that are not images.
     """
 
     root: str
@@ -31,16 +31,16 @@ class Found(NamedTuple):
 
 
 def find_images(setting: str, root: str, check: bool, cache: Path | None) -> Found:
-    """Look through a folder.
+    """Find a folder's images.
 
     Args:
         setting: The folder's name in the settings.
         root: The folder.
         check: Whether to decode the images.
-        cache: A file that remembers what was decoded; None to remember nothing.
+        cache: A file that stores which images were decoded; None to store nothing.
 
     Raises:
-        OSError: If the file cannot be written.
+        OSError: If the cache cannot be written.
         ValueError: If the folder cannot be listed, or holds no image that can be read.
     """
     files, others = find_image_files(root)
@@ -58,7 +58,7 @@ def find_images(setting: str, root: str, check: bool, cache: Path | None) -> Fou
 
 
 def report(found: Found) -> None:
-    """Say how many images there are, and name those that cannot be read."""
+    """Log the number of images, and name those that cannot be read."""
     passed_over = f"; {found.others} other files are passed over" if found.others else ""
     rank_zero_info(f"{found.root}: {len(found.readable)} images{passed_over}.")
     if found.unreadable:
@@ -67,5 +67,5 @@ def report(found: Found) -> None:
 
 
 def fingerprint(files: list[str]) -> str:
-    """What differs for any two lists of files."""
+    """A hash of a list of files."""
     return hashlib.sha256(os.fsencode("\0".join(files))).hexdigest()

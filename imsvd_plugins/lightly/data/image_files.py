@@ -1,4 +1,4 @@
-"""A dataset of image files that goes on when one of them cannot be read any more."""
+"""A dataset of image files that replaces images which have become unreadable."""
 
 import os
 import random
@@ -11,20 +11,20 @@ from torch.utils.data import Dataset
 
 from imsvd_plugins.data.image_files import printable_name, read_image
 
-_SUBSTITUTES = 20  # images that are tried in the place of one; if none of them can be read, the folder is gone
+_SUBSTITUTES = 20  # images tried in place of one; if none of them can be read, the folder is gone
 
 
 class ImageFiles(Dataset[tuple[Any, int]]):
     """Images as ``imsvd-plugins embed`` reads them, each with its label.
 
-    In the place of an image that cannot be read comes another one of the dataset, always the same, with its own label;
-    a warning names the image.
+    If an image cannot be read, another image of the dataset replaces it, with its own label and always the same one. A
+    warning names the unreadable image.
 
     Args:
         root: A folder.
-        files: Names in it.
+        files: Names of the images in it.
         labels: A label for each.
-        transform: From an image in RGB to what the dataset gives.
+        transform: From an image in RGB to the dataset's sample.
     """
 
     def __init__(
@@ -39,21 +39,21 @@ class ImageFiles(Dataset[tuple[Any, int]]):
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        """An image as the transform makes it, and its label.
+        """The transformed image and its label.
 
         Raises:
-            OSError: If none of many images can be read.
+            OSError: If neither the image nor any of its substitutes can be read.
         """
         image, place = self._read(index)
         return self.transform(image), self.labels[place]
 
     def _read(self, index: int) -> tuple[Image.Image, int]:
-        """The image, or the first of its substitutes that can be read, and its place."""
+        """The image or its first readable substitute, and the index of the image returned."""
         try:
             return read_image(self._path(index)), index
-        except Exception as error:  # A damaged file makes a decoder fail in any way.
+        except Exception as error:  # A damaged file can make a decoder raise anything.
             reason = printable_name(" ".join((str(error) or type(error).__name__).split()))
-        # All over the folder, because damage often is in one part of it. Not by the generators that draw the views.
+        # From all over the folder, because damage is often local. The draw leaves the generators of the views alone.
         substitutes = random.Random(index).sample(range(len(self)), min(_SUBSTITUTES, len(self)))
         for place in substitutes:
             try:

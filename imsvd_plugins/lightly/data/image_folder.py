@@ -1,4 +1,4 @@
-"""Labelled images in a folder a class."""
+"""Labelled images in one folder per class."""
 
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,19 @@ from imsvd_plugins.lightly.data.views_data_module import Transform, ViewsDataMod
 
 
 class ImageFolderDataModule(ViewsDataModule):
-    """Images in a folder a class, under ``train`` and ``val``: ImageNet, Imagenette or your own.
+    """Images in one folder per class, under ``train`` and ``val``: ImageNet, Imagenette or your own.
 
     Args:
         root: The folder that holds ``train`` and ``val``.
-        transform: Image to a list of views.
-        batch_size_per_device: Images a device and step, at least 2.
-        num_workers: Loader processes a device.
-        val_transform: Image to the tensor that an evaluation sees; None resizes to 256 pixels, cuts 224 out of the
-            middle, and normalizes as Lightly's transforms do.
+        transform: From an image to a list of views.
+        batch_size_per_device: Images per device and step, at least 2.
+        num_workers: Loader processes per device.
+        val_transform: From an image to the tensor for evaluation; None resizes to 256 pixels, crops the central 224,
+            and normalizes as Lightly's transforms do.
 
     Raises:
-        TypeError: If a number is no integer.
-        ValueError: If a number is out of range, a folder is missing, or both do not hold the same classes.
+        TypeError: If a number is not an integer.
+        ValueError: If a number is out of range, a folder is missing, or the two folders hold different classes.
     """
 
     def __init__(

@@ -17,31 +17,31 @@ from imsvd_plugins.lightly.errors import SettingsError
 class ImagesDataModule(ViewsDataModule):
     """All images below a folder, nested or flat, of any kind that ``imsvd-plugins embed`` reads.
 
-    Batches are Lightly's, ``(views, zeros, names)``: no labels are needed and none are looked at. Before a training
-    each image is decoded once, on one process. Those that cannot be read are named and left out. What was found is kept
-    in ``trainer.default_root_dir``, so that a resumed training decodes only what has changed. An image that cannot be
-    read later on is named in a warning, and another one takes its place.
+    Batches have Lightly's form, ``(views, zeros, names)``; labels are ignored. Before a training, one process decodes
+    each image once. Images that cannot be read are named and left out. The result is kept in
+    ``trainer.default_root_dir``, so that a resumed training decodes only new and changed images. If an image becomes
+    unreadable later, a warning names it and another image replaces it.
 
-    Where there are some labelled images, ``val_root`` is for :class:`~imsvd_plugins.lightly.knn.KNNCallback`: see
+    If some images have labels, ``val_root`` gives them to :class:`~imsvd_plugins.lightly.knn.KNNCallback`: see
     :func:`~imsvd_plugins.lightly.data.labelled_images.find_labelled`.
 
     Args:
         root: The folder.
-        transform: Image to a list of views.
-        batch_size_per_device: Images a device and step, at least 2.
-        num_workers: Loader processes a device.
-        val_transform: Image to the tensor that an evaluation sees; None resizes to 256 pixels, cuts 224 out of the
-            middle, and normalizes as Lightly's transforms do.
+        transform: From an image to a list of views.
+        batch_size_per_device: Images per device and step, at least 2.
+        num_workers: Loader processes per device.
+        val_transform: From an image to the tensor for evaluation; None resizes to 256 pixels, crops the central 224,
+            and normalizes as Lightly's transforms do.
         val_root: A folder with a sub-folder of images for each class; None for no kNN evaluation.
-        check_images: Whether to look for images that cannot be read before the training.
+        check_images: Whether to look for unreadable images before the training.
 
     Raises:
-        TypeError: If a number is no integer.
+        TypeError: If a number is not an integer.
         ValueError: If a number is out of range or a folder is missing; at the start of a training, if there are fewer
             images than a batch has.
     """
 
-    num_classes = None  # of an online classifier, which there is not
+    num_classes = None  # no online classifier without labels
 
     def __init__(
         self,
@@ -60,32 +60,32 @@ class ImagesDataModule(ViewsDataModule):
         self.root = root
         self.val_root = val_root
         self.check_images = check_images
-        # One process looks, and tells the others: they must agree on how many images there are, or they would hang.
+        # One process looks and tells the others. All must agree on the number of images, or they would hang.
         self.prepare_data_per_node = False
         self._found: Found | None = None
         self._labelled: LabelledImages | None = None
         self._fault = ""
 
     def prepare_data(self) -> None:
-        """Look through the folders, on one process; :meth:`setup` gives the others what was found."""
+        """Look through the folders on one process; :meth:`setup` sends the result to the others."""
         self._fault = ""
         try:
             self._found = self._find("root", self.root)
             if self.val_root is not None:
                 self._labelled = find_labelled(self._found, self._find("val_root", self.val_root))
         except (OSError, ValueError) as error:
-            # Not here, where the other processes would wait for this one.
+            # Raised later: raising here would leave the other processes waiting.
             self._fault = str(error)
 
     def _find(self, setting: str, folder: str) -> Found:
-        """The images of a folder, with a word on them."""
+        """Find a folder's images and log a report on them."""
         cache = Path(self.trainer.default_root_dir) / f"images_of_{setting}.json" if self.trainer else None
         found = find_images(setting, folder, self.check_images, cache)
         report(found)
         return found
 
     def setup(self, stage: str) -> None:
-        """Open what was found.
+        """Open the images that were found.
 
         Raises:
             SettingsError: If a folder holds no images, too few, or none for a class, or there are none to validate on.
@@ -123,14 +123,14 @@ class ImagesDataModule(ViewsDataModule):
         return None if self._labelled is None else super().bank_dataloader()
 
     def state_dict(self) -> dict[str, Any]:
-        """What all data modules keep, and which images there were: a fingerprint, and those that were left out."""
+        """The state of all data modules, plus a fingerprint of the images and the names of those left out."""
         left_out = [] if self._found is None else sorted(set(self._found.files).difference(self._files))
         return {**super().state_dict(), "images": fingerprint(self._files), "left_out": left_out}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the images of an earlier run, also with those that could still be read then.
+        """Resume with the images of an earlier run, also with those that have become unreadable since.
 
-        With one image less, all later ones would have another place in the order, and other views.
+        Without one of them, all later images would have another place in the order, and other views.
         """
         super().load_state_dict(state_dict)
         assert self._found is not None
@@ -145,5 +145,5 @@ class ImagesDataModule(ViewsDataModule):
 
 
 def _dataset(root: str, files: list[str], labels: list[int], transform: Transform) -> Any:
-    # Lightly's own class for a folder reads fewer kinds of images, and in other ways.
+    # Lightly's own class for a folder reads fewer kinds of images, and reads them differently.
     return LightlyDataset.from_torch_dataset(ImageFiles(root, files, labels, transform), index_to_filename=file_name)

@@ -1,4 +1,4 @@
-"""Labelled images for a kNN evaluation: a bank that votes, and others to classify."""
+"""Labelled images for a kNN evaluation: a bank that votes, and queries to classify."""
 
 import os
 from collections import defaultdict
@@ -17,7 +17,7 @@ class LabelledPart(NamedTuple):
 
 
 class LabelledImages(NamedTuple):
-    """The images that vote, and those that are classified."""
+    """The images that vote and the images to classify."""
 
     bank: LabelledPart
     queries: LabelledPart
@@ -26,16 +26,17 @@ class LabelledImages(NamedTuple):
 def find_labelled(training: Found, labelled: Found) -> LabelledImages:
     """Divide labelled images into bank and queries.
 
-    Classes are the sub-folders of the labelled folder. Where the training folder has them all too, its images are the
-    bank, as is usual. Where the labelled folder has the two parts ``train`` and ``val``, with the classes in each, the
-    first is the bank. Else every other image of each class is.
+    If the labelled folder consists of the two parts ``train`` and ``val``, each with a sub-folder per class, ``train``
+    is the bank. Otherwise the classes are the labelled folder's sub-folders. If the training folder has all of them
+    too, its images are the bank, as usual. If not, the bank is every second image of each class.
 
     Args:
         training: The images of the training folder.
         labelled: The images of the labelled folder.
 
     Raises:
-        ValueError: If no image is in a sub-folder, a class has too few images, or the two parts have other classes.
+        ValueError: If no image is in a sub-folder, a class has too few images, or ``val`` has a class that ``train``
+            lacks.
     """
     if {PurePath(file).parts[0] for file in labelled.readable} == {"train", "val"}:
         bank, queries = (_by_class(labelled.readable, part) for part in ("train", "val"))
@@ -46,7 +47,7 @@ def find_labelled(training: Found, labelled: Found) -> LabelledImages:
     if not queries:
         raise ValueError(f"val_root must hold a folder of images for each class, {labelled.root!r} holds no folder.")
     of_training = _by_class(training.readable)
-    # Of one folder for both each image would be its own neighbour.
+    # If both were one folder, each image would be its own neighbour.
     is_another = os.path.realpath(training.root) != os.path.realpath(labelled.root)
     if is_another and queries.keys() <= of_training.keys():
         return _parts(training.root, {name: of_training[name] for name in queries}, labelled.root, queries)
@@ -59,7 +60,7 @@ def find_labelled(training: Found, labelled: Found) -> LabelledImages:
 
 
 def _by_class(files: list[str], part: str | None = None) -> dict[str, list[str]]:
-    """The files in sub-folders, by the name of the outermost; of one part those within it."""
+    """The files in sub-folders, by the outermost sub-folder's name; with ``part``, only those within that part."""
     found = defaultdict(list)
     for file in files:
         *folders, _ = PurePath(file).parts

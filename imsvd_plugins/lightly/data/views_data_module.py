@@ -1,4 +1,4 @@
-"""What all data modules share: views that a resumed training repeats exactly, and loaders for an evaluation."""
+"""The base of all data modules: views that a resumed training repeats exactly, and loaders for evaluation."""
 
 import os
 from abc import abstractmethod
@@ -24,7 +24,7 @@ folder_to_tensor = T.Compose([T.Resize(256), T.CenterCrop(224), *to_tensor, T.No
 
 
 class ViewsDataModule(LightningDataModule):
-    """Training images in views, and training and test images with their labels as an evaluation sees them."""
+    """Views of the training images, and labelled training and test images for evaluation."""
 
     num_classes: int | None
     train_dataset: Dataset[Any]
@@ -39,13 +39,13 @@ class ViewsDataModule(LightningDataModule):
         check_integer("num_workers", num_workers, minimum=0)
         self.save_hyperparameters(ignore=["transform", "val_transform"])
         if "_instantiator" in self.hparams:
-            # LightningCLI was given their config, plain data by which `imsvd-plugins embed` makes them again.
+            # LightningCLI has their config: plain data from which `imsvd-plugins embed` rebuilds them.
             self.save_hyperparameters()
         self.transform = transform
         self.val_transform = val_transform
         self.batch_size_per_device = batch_size_per_device
         self.num_workers = num_workers
-        # Lightning's name for what seed_everything was given.
+        # Lightning stores seed_everything's seed under this name.
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
         self._global_batch_before: int | None = None
 
@@ -64,16 +64,16 @@ class ViewsDataModule(LightningDataModule):
         devices = self.trainer.world_size if self.trainer else 1
         share = -(-len(self.train_dataset) // devices)  # type: ignore[arg-type]
         if share < self.batch_size_per_device:
-            # The last small batch is dropped: there would be nothing to train on, and no word of it.
+            # The last small batch is dropped, so the training would silently have no data.
             raise SettingsError(
                 f"batch_size_per_device must be at most a device's share of the training images, {share} of "
                 f"{len(self.train_dataset)} on {devices} device(s), got {self.batch_size_per_device}."  # type: ignore[arg-type]
             )
 
     def train_dataloader(self) -> ResumableLoader:
-        """Batches ``(views, labels)``, each image once an epoch but for a last small batch.
+        """Batches ``(views, labels)``; each epoch has every image once, except those of a last small batch.
 
-        Views are a function of the seed, the epoch and the place in it: see
+        Views are a function of the seed, the epoch and the position in it: see
         :class:`~imsvd_plugins.training.seeded_batches.SeededBatchSampler`.
         """
         trainer = self.trainer
@@ -89,12 +89,12 @@ class ViewsDataModule(LightningDataModule):
         return ResumableLoader(loader, trainer, self._global_batch_before)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the place in an epoch means, for Lightning's checkpoints: the seed of order and views, and the batch."""
+        """The seed of order and views and the global batch, which give the position in an epoch its meaning."""
         devices = self.trainer.world_size if self.trainer else 1
         return {"seed": self.seed, "global_batch": self.batch_size_per_device * devices}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the seed of an earlier run: without ``seed_everything`` in the config each run has another."""
+        """Resume with the seed of an earlier run; without ``seed_everything`` in the config each run has its own."""
         if self.seed != state_dict["seed"]:
             rank_zero_info(
                 f"The data's order and views go on with the checkpoint's seed {state_dict['seed']}, not with the "

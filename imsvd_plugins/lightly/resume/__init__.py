@@ -1,1 +1,1 @@
-"""Exact resume of Lightning's trainings, and what changed settings mean for it."""
+"""Exact resume of Lightning trainings, also with changed settings."""

@@ -1,4 +1,4 @@
-"""A data loader with which Lightning goes on in the middle of an epoch."""
+"""A data loader with which Lightning resumes in the middle of an epoch."""
 
 import math
 from collections.abc import Iterator
@@ -12,15 +12,16 @@ from imsvd_plugins.training.seeded_batches import SeededBatchSampler
 
 
 class ResumableLoader:
-    """Begins an epoch at the batch at which Lightning is, where a plain loader begins with the first.
+    """Starts an epoch at Lightning's current batch, where a plain loader starts at the first.
 
-    A ``train_dataloader`` of your own may return it too. Lightning takes it as it is, and so leaves its sampler alone:
-    on several devices give it each one's share, by torch's ``DistributedSampler``.
+    A ``train_dataloader`` of your own may return it too. Lightning does not replace its sampler, so on several devices
+    give each device its share yourself, by torch's ``DistributedSampler``.
 
     Args:
-        loader: Its ``batch_sampler`` is a :class:`~imsvd_plugins.training.seeded_batches.SeededBatchSampler`.
+        loader: A loader whose ``batch_sampler`` is a
+            :class:`~imsvd_plugins.training.seeded_batches.SeededBatchSampler`.
         trainer: The trainer that iterates over it; None outside a training.
-        global_batch_before: Images in a batch of all devices in the training that is resumed; None if it is the same.
+        global_batch_before: Images in a batch of all devices in the training that is resumed; None if unchanged.
 
     Raises:
         TypeError: If the loader has another batch sampler.
@@ -35,7 +36,7 @@ class ResumableLoader:
                 f"got {type(loader.batch_sampler).__name__}."
             )
         self.loader = loader
-        # Where Lightning looks for the sampler whose epoch it sets.
+        # Lightning sets the epoch of the sampler that it finds here.
         self.batch_sampler = loader.batch_sampler
         self.trainer = trainer
         self._global_batch_before = global_batch_before
@@ -44,7 +45,7 @@ class ResumableLoader:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        # A generator, because Lightning asks for the iterator before it sets the epoch and counts the batches.
+        # A generator, because Lightning requests the iterator before it sets the epoch and counts the batches.
         done = self.trainer.fit_loop.batch_idx + 1 if self.trainer else 0
         now = self.batch_sampler.batch_size * (self.trainer.world_size if self.trainer else 1)
         before = self._global_batch_before or now
@@ -59,8 +60,8 @@ class ResumableLoader:
         yield from self.loader
 
     def state_dict(self) -> dict[str, Any]:
-        """Empty: Lightning's own count is the state. Without this method it warns that the epoch begins again."""
+        """Empty, because Lightning's own count is the state. Without this method it warns that the epoch restarts."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Nothing: see :meth:`state_dict`."""
+        """Do nothing: see :meth:`state_dict`."""

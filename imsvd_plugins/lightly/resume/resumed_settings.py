@@ -1,7 +1,7 @@
-"""A resumed training has the settings that it is given, and says which of them the checkpoint's training had not.
+"""A resumed training uses the settings that it is given, and reports those that differ from the checkpoint's.
 
-Of themselves optimizers and schedules come back with the settings of the training that saved them, and losses with
-none at all.
+Without this module, optimizers and schedules would return with the settings of the training that saved them. The state
+of a loss holds no settings.
 """
 
 import inspect
@@ -16,17 +16,17 @@ from torch.optim.lr_scheduler import LambdaLR
 from imsvd_plugins.lightly.errors import SettingsError
 
 KEY = "imsvd_plugins_settings"
-Changes = dict[str, tuple[Any, Any]]  # from what to what, by name
-Plan = dict[str, Any]  # the "groups" of an optimizer and the state of its "scheduler", both new
+Changes = dict[str, tuple[Any, Any]]  # old and new value, by name
+Plan = dict[str, Any]  # the "groups" of a new optimizer and the state of its new "scheduler"
 
 _STEPS = "steps in an epoch"
-_AHEAD, _PLANNED = "steps ahead", "planned"  # which are kept and not compared with this training's
-_RATES = {"base_lrs", "_last_lr", "lr_lambdas"}  # of a schedule's state: the optimizer's settings, and functions
-_LENGTH = {"trainer.max_epochs", "trainer.max_steps"}  # for which a training is often resumed
+_AHEAD, _PLANNED = "steps ahead", "planned"  # stored, but not compared with this training's
+_RATES = {"base_lrs", "_last_lr", "lr_lambdas"}  # parts of a schedule's state: the optimizer's settings, and functions
+_LENGTH = {"trainer.max_epochs", "trainer.max_steps"}  # a training is often resumed to change these
 
 
 def settings(module: Any) -> dict[str, Any]:
-    """What a checkpoint keeps of a training's settings, plain values by name."""
+    """The settings of a training that a checkpoint stores, plain values by name."""
     plain = (bool, int, float, str)
     criterion = {name: value for name, value in vars(module.criterion).items() if isinstance(value, plain)}
     if hasattr(module.criterion, "kernel"):
@@ -50,7 +50,7 @@ def settings(module: Any) -> dict[str, Any]:
 
 
 def planned(optimizer: Optimizer, scheduler: Any) -> Plan:
-    """The settings of a new optimizer and its schedule, before a checkpoint's take their place."""
+    """The settings of a new optimizer and its schedule, before a checkpoint's replace them."""
     state = scheduler.state_dict()
     return {
         "groups": [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups],
@@ -59,7 +59,7 @@ def planned(optimizer: Optimizer, scheduler: Any) -> Plan:
 
 
 def _planned_before(optimizer: Optimizer, scheduler: Any, before: dict[str, Any]) -> Plan:
-    """What the checkpoint's training had planned; what has been restored where the checkpoint does not say."""
+    """The plan of the checkpoint's training; the restored settings if the checkpoint has no plan."""
     if _PLANNED in before:
         plan: Plan = before[_PLANNED]
         return plan
@@ -69,12 +69,12 @@ def _planned_before(optimizer: Optimizer, scheduler: Any, before: dict[str, Any]
 
 
 def check_fits(module: LightningModule, checkpoint: dict[str, Any]) -> None:
-    """Refuse the weights of another model.
+    """Raise if the weights are of another model.
 
     Raises:
-        SettingsError: If tensors are missing, too many or of another shape.
+        SettingsError: If tensors are missing, unexpected or of another shape.
     """
-    if "state_dict" not in checkpoint:  # The strategy has loaded it itself, such as FSDP.
+    if "state_dict" not in checkpoint:  # A strategy such as FSDP has loaded it itself.
         return
     own, saved = module.state_dict(), checkpoint["state_dict"]
     differing = [
@@ -94,10 +94,10 @@ def _shape(state: dict[str, Any], name: str) -> str:
 
 
 def check_groups(module: Any, before: dict[str, Any]) -> None:
-    """Refuse groups of parameters that are not the checkpoint's.
+    """Raise if the groups of parameters differ from the checkpoint's.
 
     Raises:
-        SettingsError: If norms and biases are grouped otherwise.
+        SettingsError: If norms and biases are grouped differently.
     """
     if before.get("decay_norms_and_biases", module.decay_norms_and_biases) != module.decay_norms_and_biases:
         raise SettingsError(
@@ -107,16 +107,16 @@ def check_groups(module: Any, before: dict[str, Any]) -> None:
 
 
 def take(module: Any, optimizer: Optimizer, scheduler: Any, before: dict[str, Any]) -> int:
-    """Give the restored optimizer and schedule this training's settings, and say in a line what has changed.
+    """Give the restored optimizer and schedule this training's settings, and report the changes in one line.
 
     Args:
-        module: The method's module; its ``planned`` is what :func:`planned` gave.
+        module: The method's module; its ``planned`` is the result of :func:`planned`.
         optimizer: Its optimizer.
         scheduler: Its schedule.
-        before: What :func:`settings` had given when the checkpoint was written; empty if it was written without.
+        before: The result of :func:`settings` when the checkpoint was written; empty if the checkpoint has none.
 
     Returns:
-        How many steps the schedule is ahead of the trainer's count, because an epoch had fewer of them.
+        Number of steps by which the schedule is ahead of the trainer's count, because an epoch had fewer steps.
 
     Raises:
         SettingsError: If the optimizer or the schedule is of another class, or has settings that cannot change.
@@ -146,7 +146,7 @@ def take(module: Any, optimizer: Optimizer, scheduler: Any, before: dict[str, An
 
 
 def _take_schedule(module: Any, scheduler: Any, before: dict[str, Any], changed: Changes) -> None:
-    """Set the length and the like, if the rate at this point can be told from them."""
+    """Set the schedule's length and similar settings, if they determine the current rate."""
     own = module.planned["scheduler"]
     differing = [name for name, old in before.items() if name in own and own[name] != old]
     if differing and not isinstance(scheduler, LambdaLR) and not hasattr(scheduler, "_get_closed_form_lr"):
@@ -155,18 +155,18 @@ def _take_schedule(module: Any, scheduler: Any, before: dict[str, Any], changed:
             f"resumed, got other {', '.join(differing)}: such a schedule cannot be changed on its way."
         )
     for name in differing:
-        if module.make_scheduler is not None:  # Else the length is in steps, and said in epochs.
+        if module.make_scheduler is not None:  # Otherwise the length is in steps, and is reported in epochs.
             changed[f"lr_scheduler.{name}"] = (before[name], own[name])
         setattr(scheduler, name, own[name])
 
 
 def _take_position(module: Any, scheduler: Any, ahead: int, changed: Changes) -> int:
-    """Set the position if an epoch has another number of steps; give it relative to the trainer's count."""
+    """Set the position if the number of steps per epoch changed; return it relative to the trainer's count."""
     before, now = changed.get(_STEPS, (None, None))
-    # Where the end is in steps, the position is too.
+    # With max_steps, the position is in steps too.
     factor = now / before if before and now and module.trainer.max_steps == -1 else 1.0
     steps: int = module.trainer.global_step
-    if module.make_scheduler is not None:  # It has a position of its own, often in epochs.
+    if module.make_scheduler is not None:  # It has its own position, often in epochs.
         position: int = round((steps + ahead) * factor)
         return position - steps
     scheduler.last_epoch = round(scheduler.last_epoch * factor)
@@ -180,9 +180,9 @@ def _take_groups(
     own_groups: list[dict[str, Any]],
     changed: Changes,
 ) -> None:
-    """Set weight decay and the like, and the base of the learning rates.
+    """Set weight decay and similar settings, and the base of the learning rates.
 
-    What a schedule has moved, such as OneCycleLR's momentum, is no change: compared is what was planned.
+    The plans are compared, so a value that a schedule has moved, such as OneCycleLR's momentum, is no change.
     """
     for index, (group, before, own) in enumerate(zip(optimizer.param_groups, groups_before, own_groups, strict=True)):
         for name, value in own.items():
@@ -191,7 +191,7 @@ def _take_groups(
                 changed.setdefault(f"optimizer.{name}", (before[name], value))
                 group[name] = value
         base = own.get("initial_lr")
-        if base is None or group["initial_lr"] == base:  # None of a schedule that keeps no base.
+        if base is None or group["initial_lr"] == base:  # None for a schedule without a base rate.
             continue
         changed.setdefault("optimizer.lr", (group["initial_lr"], base))
         group["lr"] *= base / group["initial_lr"]
@@ -201,7 +201,7 @@ def _take_groups(
 
 
 def _take_rates(optimizer: Optimizer, scheduler: Any, changed: Changes) -> None:
-    """Set the learning rates at this point: many a schedule makes the next one from the last."""
+    """Set the current learning rates, because many schedules compute the next rate from the last."""
     if isinstance(scheduler, LambdaLR):
         functions = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
         rates = [base * function(scheduler.last_epoch) for base, function in functions]

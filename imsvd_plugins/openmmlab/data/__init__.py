@@ -1,1 +1,1 @@
-"""Data sets in the form of mmpretrain's."""
+"""Datasets in mmpretrain's form."""

@@ -1,4 +1,4 @@
-"""Arrays of any number of channels: their dataset, views and normalisation, in mmengine's forms."""
+"""Arrays of any number of channels: their dataset, views and normalisation, in mmengine's form."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,8 +31,8 @@ class ArrayFolder(BaseDataset):
         **kwargs: As for mmpretrain's ``BaseDataset``.
 
     Raises:
-        ConfigTypeError: If ``channels`` is no integer.
-        ConfigValueError: If a setting is out of range, there is no such folder, or no array in it.
+        ConfigTypeError: If ``channels`` is not an integer.
+        ConfigValueError: If a setting is out of range, the folder does not exist, or it holds no array.
     """
 
     # The option that names the folder.
@@ -58,7 +58,7 @@ class ArrayFolder(BaseDataset):
         )
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """All arrays' files."""
+        """The files of all arrays."""
         try:
             return [{"img_path": str(Path(self.data_root) / file)} for file in arrays_of(self.data_root)]
         except ValueError as error:
@@ -73,10 +73,10 @@ class ArrayFolder(BaseDataset):
         """Read all arrays once, on the first process.
 
         Args:
-            cache: A folder for what was found.
+            cache: A folder for the result.
 
         Raises:
-            ConfigValueError: If an array is wrong.
+            ConfigValueError: If an array is invalid.
         """
         if is_main_process():
             try:
@@ -88,13 +88,13 @@ class ArrayFolder(BaseDataset):
 
 
 def array_results(values: Any) -> dict[str, Any]:
-    """What pipelines know of an image, of an array ``(C, H, W)``."""
+    """The entries that pipelines expect of an image, for an array ``(C, H, W)``."""
     img = np.ascontiguousarray(np.moveaxis(values, 0, -1).astype(np.float32))
     return {"img": img, "img_shape": img.shape[:2], "ori_shape": img.shape[:2]}
 
 
 class ChannelView(BaseTransform):
-    """A random view whose channels are no colours, on ``img`` ``(H, W, C)``.
+    """A random view of ``img`` ``(H, W, C)`` whose channels are not colours.
 
     Args:
         **settings: See :class:`imsvd_plugins.data.channel_views.ChannelView`.
@@ -117,7 +117,7 @@ class ChannelView(BaseTransform):
 
 
 class ChannelDataPreprocessor(SelfSupDataPreprocessor):
-    """mmpretrain's normalisation of views for any number of channels: the host allows one or three.
+    """mmpretrain's normalisation of views, for any number of channels; mmpretrain allows only one or three.
 
     Args:
         mean: Each channel's mean ``(C,)``, or one for all, in the unit of the files' values.
@@ -125,7 +125,8 @@ class ChannelDataPreprocessor(SelfSupDataPreprocessor):
         **kwargs: As for mmpretrain's ``SelfSupDataPreprocessor``.
 
     Raises:
-        ConfigValueError: If a value is not finite, a deviation is not positive, or their numbers differ.
+        ConfigValueError: If a value is not finite, a deviation is not positive, or ``mean`` and ``std`` differ in
+            length.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], **kwargs: Any) -> None:

@@ -9,7 +9,7 @@ from imsvd_plugins.data.digits import NUM_CLASSES, load_digits
 
 
 class Digits(BaseDataset):
-    """Scikit-learn's scans of handwritten digits: nothing is downloaded. The images are RGB.
+    """Scikit-learn's scans of handwritten digits, as RGB images. Nothing is downloaded.
 
     Args:
         split: "train" (1,438 images) or "test" (359).
@@ -34,5 +34,5 @@ class Digits(BaseDataset):
         return [{"img": img, "gt_label": int(label)} for img, label in zip(images, labels, strict=True)]
 
     def extra_repr(self) -> list[str]:
-        """What mmpretrain prints about the dataset."""
+        """The lines that mmpretrain prints about the dataset."""
         return [f"Split: \t{self.split}", f"Size: \t{self.size}"]

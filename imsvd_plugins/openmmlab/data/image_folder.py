@@ -1,4 +1,4 @@
-"""A folder of images as one of mmpretrain's datasets, without labels or with its sub-folders for labels."""
+"""A folder of images as an mmpretrain dataset, without labels or with its sub-folders as labels."""
 
 import os
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ class ImageFolder(CustomDataset):
         pipeline: Transforms; they get ``img_path``.
         check_images: Whether each image is decoded once, by rank 0, when the dataset is made.
         cache_dir: Folder that remembers which images have been checked; None to remember nothing.
-        lazy_init: Whether the images are looked for later, by ``full_init()``. All ranks must do that together.
+        lazy_init: Whether ``full_init()`` finds the images later. All ranks must call it together.
         **kwargs: As for mmengine's ``BaseDataset``.
 
     Raises:
-        ConfigValueError: If there is no such folder, or no image in it that can be read.
+        ConfigValueError: If the folder does not exist or holds no image that can be read.
     """
 
     # The option that names the folder.
@@ -95,7 +95,7 @@ class LabelledImageFolder(ImageFolder):
             )
         self._metainfo["classes"] = tuple(classes)
         numbers = {name: number for number, name in enumerate(classes)}
-        # Sorted by class, so that every class has its share in both parts.
+        # The images are sorted by class, so every class with at least five images is in both parts.
         return [
             (image, numbers[image.split(os.sep)[0]])
             for index, image in enumerate(images)
@@ -104,20 +104,20 @@ class LabelledImageFolder(ImageFolder):
 
 
 def existing_folder(folder: Any, option: str, what: str) -> str:
-    """A folder that an option names.
+    """Check that an option names a folder, and return the folder.
 
     Args:
-        folder: What was given.
+        folder: The option's value.
         option: Name of the option, for messages.
-        what: What the folder holds, for messages.
+        what: The folder's contents, for messages.
 
     Raises:
-        ConfigValueError: If it is none.
+        ConfigValueError: If the value is not a folder.
     """
     if folder is None:
         raise ConfigValueError(f"{option} must be given, a folder of {what}: --cfg-options {option}=FOLDER.")
     if not isinstance(folder, str):
-        # mmengine takes 2024 for a number and a comma for a list.
+        # mmengine parses 2024 as a number and a comma as a list.
         raise ConfigValueError(
             f"{option} must be the name of a folder, got {folder!r} of type {type(folder).__name__}: write ./2024 for "
             "a folder 2024, and give a folder with a comma in its name by a link to it."

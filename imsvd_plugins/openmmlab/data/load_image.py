@@ -1,4 +1,4 @@
-"""The step that reads an image's file."""
+"""The pipeline step that reads an image's file."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ from imsvd_plugins.data.image_files import printable_name, read_image
 
 
 class LoadImage(BaseTransform):
-    """Reads an image of any kind as mmcv's ``LoadImageFromFile`` gives it: three channels in BGR, uint8.
+    """Reads an image of any kind into the form of mmcv's ``LoadImageFromFile``: three channels in BGR, uint8.
 
-    Greyscale, palettes, CMYK, transparency, 16 bits and EXIF rotation are as
-    :func:`~imsvd_plugins.data.image_files.read_image` says, and so the same as in `imsvd-plugins embed`.
+    :func:`~imsvd_plugins.data.image_files.read_image` handles greyscale, palettes, CMYK, transparency, 16 bits and EXIF
+    rotation, as in `imsvd-plugins embed`.
 
-    For a file that cannot be read it gives None and warns, once for each file and process. mmengine's datasets then
-    take another image, drawn from numpy's generator: with
-    :class:`~imsvd_plugins.training.seeded_batches.SeededBatchSampler` the same one in every run.
+    For a file that cannot be read it returns None and warns, once for each file and process. mmengine's datasets then
+    take another image, drawn from numpy's generator. With
+    :class:`~imsvd_plugins.training.seeded_batches.SeededBatchSampler` it is the same one in every run.
 
-    An image that is there already, as mmpretrain's inferencers give it, is left as it is.
+    An image that is already loaded, as mmpretrain's inferencers pass it, is left unchanged.
 
     Required keys: ``img_path``, or ``img``. Added keys: ``img`` ``(H, W, 3)``, ``img_shape``, ``ori_shape``.
     """
@@ -35,7 +35,7 @@ class LoadImage(BaseTransform):
         path = results["img_path"]
         try:
             pixels = np.asarray(read_image(path))
-        except Exception as error:  # A damaged file makes a decoder fail in any way.
+        except Exception as error:  # A damaged file can make a decoder raise anything.
             if path not in self._warned:
                 self._warned.add(path)
                 MMLogger.get_current_instance().warning(
@@ -44,7 +44,7 @@ class LoadImage(BaseTransform):
                     printable(str(error) or type(error).__name__),
                 )
             return None
-        # A copy: pipelines may write into it.
+        # A copy, because pipelines may write into it.
         results["img"] = np.ascontiguousarray(pixels[..., ::-1])
         results["img_shape"] = results["ori_shape"] = pixels.shape[:2]
         return results

@@ -1,4 +1,4 @@
-"""Which images of a folder can be read: rank 0 looks, and all ranks get its answer."""
+"""Finding the readable images of a folder: rank 0 checks, and all ranks get its result."""
 
 import os
 import time
@@ -16,26 +16,26 @@ from imsvd_plugins.data.image_files import SUFFIXES, find_image_files, printable
 from imsvd_plugins.data.progress import ImageProgress
 from imsvd_plugins.openmmlab.errors import ConfigValueError
 
-# A rank that waits longer than its process group's timeout, which may be ten minutes, would give up.
+# A rank gives up if it waits longer than its process group's timeout, which may be ten minutes.
 _SECONDS_BETWEEN_SIGNS = 60.0
 
 
 def readable_images(folder: str, option: str, *, check: bool = True, cache_dir: str | None = None) -> list[str]:
-    """The images of a folder that can be read, the same on all ranks. Each that cannot be read is a line in the log.
+    """The images of a folder that can be read, the same on all ranks. The log names each unreadable image in a line.
 
-    Every rank must call it. Rank 0 alone looks at the folder.
+    Every rank must call it. Only rank 0 reads the folder.
 
     Args:
         folder: The folder.
         option: Name of the option that names the folder, for messages.
-        check: Whether each image is decoded once. Without, every file with an image's suffix counts.
-        cache_dir: Folder of the file that remembers which images have been checked; None to remember nothing.
+        check: Whether each image is decoded once. If not, every file with an image's suffix counts.
+        cache_dir: Folder of the file that stores which images have been checked; None to store nothing.
 
     Returns:
         Names relative to the folder, sorted.
 
     Raises:
-        ConfigValueError: On every rank, if there is no image that can be read.
+        ConfigValueError: On every rank, if no image can be read.
         RuntimeError: On the other ranks, if rank 0 fails for another reason.
     """
     if not is_main_process():
@@ -105,7 +105,7 @@ def _find(folder: str, option: str, check: bool, cache_dir: str | None, show_lif
 def _check(folder: str, images: list[str], cache_dir: str | None, show_life: Callable[[], None]) -> dict[str, str]:
     cache = None
     if cache_dir is not None:
-        # Several folders share a work folder.
+        # Several image folders may share a work folder.
         cache = Path(cache_dir) / f"{zlib.crc32(os.fsencode(os.path.abspath(folder))):08x}.json"
     with ImageProgress(len(images), "images checked") as progress:
 

@@ -1,1 +1,1 @@
-"""From a checkpoint of mmengine's, which is not trusted, to an encoder."""
+"""Building an encoder from an mmengine checkpoint, which is not trusted."""

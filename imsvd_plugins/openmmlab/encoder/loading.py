@@ -1,4 +1,4 @@
-"""A checkpoint of mmpretrain's as an encoder."""
+"""Building an encoder from an mmpretrain checkpoint."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from imsvd_plugins.openmmlab.methods.building import build
 from imsvd_plugins.openmmlab.shipped_configs import resolve_config
 from imsvd_plugins.registry import MODELS
 
-# Those that give projections; the others pool, or decode masked images.
+# The necks that output projections; the others pool, or decode masked images.
 _PROJECTORS = (DenseCLNeck, LinearNeck, MoCoV2Neck, NonLinearNeck, SwAVNeck)
 
 
@@ -27,14 +27,14 @@ def load_encoder(checkpoint: dict[str, Any], config: str | None = None, size: in
     """Build a checkpoint's backbone and neck, and the views of its training.
 
     Args:
-        checkpoint: What :func:`~imsvd_plugins.export.checkpoint.read_checkpoint` gives.
-        config: A config's file or a shipped config's name, which is trusted. None for the config in the checkpoint, of
-            which networks and transforms of mmpretrain, mmcv, mmengine and this package are built, and nothing else.
-        size: Pixels of a side to which the plain view resizes and crops; None for the config's own.
+        checkpoint: The result of :func:`~imsvd_plugins.export.checkpoint.read_checkpoint`.
+        config: A config's file or a shipped config's name, which is trusted. None for the config in the checkpoint.
+            From this only networks and transforms of mmpretrain, mmcv, mmengine and this package are built.
+        size: Side in pixels to which the plain view resizes and crops; None for the config's own.
 
     Raises:
-        ConfigError: If the config is wrong or not to be followed.
-        ValueError: If there is no config, or the weights are another model's.
+        ConfigError: If the config is invalid or names a type that is not allowed.
+        ValueError: If there is no config, or the weights belong to another model.
     """
     cfg = _config(checkpoint, config)
     model = cfg["model"]
@@ -64,7 +64,7 @@ def load_encoder(checkpoint: dict[str, Any], config: str | None = None, size: in
 
 
 def _config(checkpoint: dict[str, Any], config: str | None) -> dict[str, Any]:
-    """The training's config, of which each part that will be built may be built."""
+    """The training's config, after a check that the parts to be built are allowed."""
     init_default_scope("mmpretrain")
     if config is not None:
         cfg: dict[str, Any] = Config.fromfile(resolve_config(config)).to_dict()
@@ -89,19 +89,19 @@ def _part(key: str, config: Any) -> Any:
     except ConfigError:
         raise
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        # Settings that no network has: a config that was made by hand, perhaps to harm.
+        # Settings that no network has: a hand-made config, perhaps a malicious one.
         raise ConfigValueError(f"{key}: {config.get('type')} does not take its settings: {error}") from error
 
 
 def _loss(model: dict[str, Any], name: str) -> dict[str, Any] | None:
-    """The settings of the loss, if it is of this class."""
+    """The settings of the loss, if it is of the named class."""
     head = model.get("head")
     loss = head.get("loss") if isinstance(head, dict) else None
     return loss if isinstance(loss, dict) and str(loss.get("type")).rpartition(".")[2] == name else None
 
 
 class _FirstOf(nn.Module):
-    """A neck's first output: mmpretrain's give tuples."""
+    """A neck's first output, because mmpretrain's necks return tuples."""
 
     def __init__(self, neck: nn.Module) -> None:
         super().__init__()

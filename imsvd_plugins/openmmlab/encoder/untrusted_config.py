@@ -1,4 +1,4 @@
-"""A config out of a checkpoint builds networks and views, and nothing else."""
+"""Restricting a checkpoint's config to building networks and views."""
 
 import functools
 import re
@@ -10,7 +10,7 @@ from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from imsvd_plugins.openmmlab.errors import ConfigValueError
 from imsvd_plugins.registry import PluginRegistry
 
-# Where classes come from that do nothing but compute. mmpretrain's others may download models, with code in them.
+# Modules whose classes only compute. Other mmpretrain classes may download models that contain code.
 _MODULES = (
     "imsvd_plugins.openmmlab.",
     "mmcv.cnn.",
@@ -25,23 +25,23 @@ _MODULES = (
     "torchvision.transforms.",
 )
 _SCOPES = ("imsvd_plugins", "mmpretrain", "mmengine", "mmcv")
-# Weights from elsewhere, which the checkpoint's replace anyway.
+# Settings that load weights from elsewhere. The checkpoint's weights replace them anyway.
 _FOREIGN_WEIGHTS = ("init_cfg", "pretrained", "checkpoint_path")
 
 
 def checked(node: PluginRegistry, key: str, config: Any) -> Any:
-    """A copy of a part of a config that may be built, without what would load weights from elsewhere.
+    """A copy of a part of a config that may be built, without settings that load weights from elsewhere.
 
-    mmengine imports what a type names if it is not registered, and so a type may be any function at all.
+    mmengine imports a type that is not registered by its name, so a type may be any function at all.
 
     Args:
-        node: Where its types are registered.
-        key: Where it stands in the config.
-        config: The part: plain data.
+        node: The registry of its types.
+        key: The part's path in the config.
+        config: The part, as plain data.
 
     Raises:
         ConfigValueError: If a type is not registered by mmpretrain, mmcv, mmengine or this package as a network or a
-            transform, or timm is to download a model.
+            transform, or timm would download a model.
     """
     if isinstance(config, dict):
         if "type" in config:
@@ -65,9 +65,9 @@ def _check_type(node: PluginRegistry, key: str, kind: Any) -> None:
     scope = "|".join(_SCOPES)
     name = re.sub(rf"^({scope})\.", "", kind) if isinstance(kind, str) else ""
     found = next((registry.module_dict[name] for registry in _chain(node) if name in registry.module_dict), None)
-    if isinstance(found, functools.partial):  # of a class of mmpretrain's that wraps one of torchvision's transforms
+    if isinstance(found, functools.partial):  # of an mmpretrain class that wraps a torchvision transform
         found = found.func
-    # Some pretrainings have backbones of their own.
+    # Some pretraining methods have their own backbones.
     is_backbone = isinstance(found, type) and issubclass(found, BaseBackbone)
     if not (is_backbone or f"{getattr(found, '__module__', '')}.".startswith(_MODULES)):
         _refuse(f"{key}.type", kind)

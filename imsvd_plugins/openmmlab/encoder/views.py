@@ -1,4 +1,4 @@
-"""The views of a config's pipelines, of images that are in memory."""
+"""The views of a config's pipelines, for images in memory."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -17,24 +17,24 @@ from imsvd_plugins.registry import MODELS, NODES
 Pipeline = list[dict[str, Any]]
 
 _TRANSFORMS = NODES["TRANSFORMS"]
-# The steps that read a file; here the images are read already.
+# The steps that read a file; here the images are already read.
 _LOADERS = ("LoadImageFromFile", "LoadImage")
 _PACK: Pipeline = [{"type": "PackInputs"}]
-# What an evaluation takes of a crop's size, as ImageNet's 256 pixels for crops of 224.
+# Evaluations resize to this multiple of the crop's size, like ImageNet's 256 pixels for crops of 224.
 _RESIZED = 256 / 224
 
 
 class PipelineView:
-    """An image's view by one of several pipelines, normalised as the model's data preprocessor does it.
+    """A view of an image by one of several pipelines, normalised like the model's data preprocessor.
 
     Args:
-        pipelines: Pipelines, one of which is drawn for each view, but for those that give smaller views than others.
-        weights: How often each is drawn.
+        pipelines: Pipelines. One is drawn for each view; pipelines with views smaller than the largest are never drawn.
+        weights: Relative frequency of each pipeline.
         preprocessor: Config of the data preprocessor.
     """
 
     def __init__(self, pipelines: Sequence[Pipeline], weights: Sequence[int], preprocessor: dict[str, Any]) -> None:
-        # A loader reads an image's bytes as BGR; a dataset that has the images itself gives them as RGB.
+        # A loader reads an image's bytes as BGR; a dataset that holds the images itself gives RGB.
         self._bgr = any(_name(step) in _LOADERS for step in pipelines[0])
         self._composed = [
             Compose([_TRANSFORMS.build(step) for step in pipeline if _name(step) not in _LOADERS])
@@ -45,7 +45,7 @@ class PipelineView:
         self._largest: list[int] | None = None
 
     def __call__(self, image: Any) -> Tensor:
-        """The view ``(C, H, W)`` of an image of Pillow's, or of an array ``(C, H, W)``."""
+        """The view ``(C, H, W)`` of a Pillow image, or of an array ``(C, H, W)``."""
         if self._largest is None:
             sizes = [self._packed(image, index).shape[-2:].numel() for index in range(len(self._composed))]
             self._largest = [index for index, size in enumerate(sizes) if size == max(sizes)]
@@ -58,7 +58,7 @@ class PipelineView:
         if isinstance(image, np.ndarray):
             return _first(self._composed[index](array_results(image))["inputs"])
         pixels = np.asarray(image)
-        # A copy: pipelines may write into it.
+        # A copy, because pipelines may write into it.
         pixels = np.ascontiguousarray(pixels[..., ::-1]) if self._bgr else pixels.copy()
         shape = pixels.shape[:2]
         return _first(self._composed[index]({"img": pixels, "img_shape": shape, "ori_shape": shape})["inputs"])
@@ -69,10 +69,10 @@ def _first(inputs: Tensor | list[Tensor]) -> Tensor:
 
 
 def array_format(cfg: dict[str, Any]) -> ArrayFormat | None:
-    """What the arrays of a training hold; None if its dataset is not ``ArrayFolder``.
+    """The format of a training's arrays; None if its dataset is not ``ArrayFolder``.
 
     Raises:
-        ConfigValueError: If the settings are wrong.
+        ConfigValueError: If the settings are invalid.
     """
     dataset = (cfg.get("train_dataloader") or {}).get("dataset")
     while isinstance(dataset, dict) and isinstance(dataset.get("dataset"), dict):
@@ -88,15 +88,15 @@ def array_format(cfg: dict[str, Any]) -> ArrayFormat | None:
 
 
 def plain_view(cfg: dict[str, Any], size: int | None, *, trusted: bool) -> PipelineView:
-    """The view of an evaluation: the config's own, else the middle of the image at the size of the training's crops.
+    """The view for evaluation: the config's own, or else a central crop at the size of the training's crops.
 
     Args:
         cfg: The config.
-        size: Pixels of a side in place of the pipeline's; None for these.
-        trusted: Whether the config's types may be any.
+        size: Side in pixels instead of the pipeline's; None for the pipeline's.
+        trusted: Whether the config may name any type.
 
     Raises:
-        ConfigError: If a transform is none, or not to be built.
+        ConfigError: If a transform is invalid or not allowed.
     """
     found = next(_test_pipelines(cfg), None)
     train = _train_pipeline(cfg)
@@ -107,7 +107,7 @@ def plain_view(cfg: dict[str, Any], size: int | None, *, trusted: bool) -> Pipel
         resize: Pipeline = []
         if side is not None:
             short = side if size is not None else round(side * _RESIZED)
-            # Pillow knows images of three channels alone.
+            # Pillow's resize takes only images of three channels.
             means = {"backend": "pillow"} if array_format(cfg) is None else {"backend": "cv2", "interpolation": "area"}
             resize = [
                 {"type": "ResizeEdge", "scale": short, "edge": "short", **means},
@@ -118,14 +118,14 @@ def plain_view(cfg: dict[str, Any], size: int | None, *, trusted: bool) -> Pipel
 
 
 def random_view(cfg: dict[str, Any], *, trusted: bool) -> PipelineView:
-    """The view of the training, of its largest ones; the plain view if the config has no training.
+    """The view for training, one of its largest; the plain view if the config has no training.
 
     Args:
         cfg: The config.
-        trusted: Whether the config's types may be any.
+        trusted: Whether the config may name any type.
 
     Raises:
-        ConfigError: If a transform is none, or not to be built.
+        ConfigError: If a transform is invalid or not allowed.
     """
     train = _train_pipeline(cfg)
     if not train:
@@ -163,7 +163,7 @@ def _train_pipeline(cfg: dict[str, Any]) -> Pipeline:
 
 
 def _pipeline_of(dataset: Any) -> Pipeline | None:
-    """A dataset's pipeline; of a wrapper the wrapped one's."""
+    """A dataset's pipeline; for a wrapper, the wrapped dataset's."""
     while isinstance(dataset, dict) and "pipeline" not in dataset:
         inner = dataset.get("dataset") or dataset.get("datasets")
         dataset = inner[0] if isinstance(inner, list) and inner else inner
@@ -171,7 +171,7 @@ def _pipeline_of(dataset: Any) -> Pipeline | None:
 
 
 def _crop_sizes(node: Any) -> Iterator[int]:
-    """Sizes of the random crops anywhere in a pipeline."""
+    """Sizes of all crops in a pipeline, including those of ``ChannelView``."""
     if isinstance(node, dict):
         for key in ("scale", "size", "crop_size"):
             value = node.get(key)

@@ -1,4 +1,4 @@
-"""A figure of what the model has learned, during pretraining."""
+"""A hook that draws what the model has learned, during pretraining."""
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -12,24 +12,24 @@ from imsvd_plugins.openmmlab.evaluation.training_views import TrainingViews
 
 
 class ExplainHook(Hook):
-    """A figure of what the model has learned, every few epochs, in every visual backend, such as TensorBoard's.
+    """Draws what the model has learned every few epochs, for every visualization backend, such as TensorBoard's.
 
-    The model in evaluation mode sees the same training images in two views. Where the loss is IMSVD's the figure,
+    The model in evaluation mode sees the same training images in two views. With IMSVD's loss the figure,
     ``overview``, shows all latent variables: their joint distribution, entropies, agreement and redundancy (see
     :func:`~imsvd_plugins.explain.draw_overview`). For other mmpretrain algorithms of two or more views it shows the
-    features (:func:`~imsvd_plugins.explain.draw_representation`). Training goes on as without the hook.
+    features (:func:`~imsvd_plugins.explain.draw_representation`). The hook does not change the training.
 
     Args:
-        interval: Number of epochs from one figure to the next; there is always one of the last epoch.
-        num_samples: Number of training images over all processes, at least 2; fewer if there are not as many.
+        interval: Number of epochs from one figure to the next; the last epoch is always drawn.
+        num_samples: Number of training images over all processes, at least 2; fewer if there are fewer.
 
     Raises:
-        ImportError: If what ``imsvd_plugins.explain`` needs is not installed.
+        ImportError: If a requirement of ``imsvd_plugins.explain`` is not installed.
         ValueError: If a number is out of range.
     """
 
     def __init__(self, interval: int = 10, num_samples: int = 2048) -> None:
-        from imsvd_plugins import explain  # noqa: F401, PLC0415  (an extra: its absence must not show in the last epoch)
+        from imsvd_plugins import explain  # noqa: F401, PLC0415  (an extra: fail now, not in the last epoch)
 
         with as_config_errors():
             check_integer("interval of ExplainHook", interval, minimum=1)
@@ -41,7 +41,7 @@ class ExplainHook(Hook):
         self._views.build(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Draw, on the first rank, what all ranks have seen."""
+        """Draw the samples of all ranks on the first rank."""
         if not (self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)):
             return
         features, z_a, z_b = self._views.see(runner)
