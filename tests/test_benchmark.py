@@ -133,7 +133,7 @@ import torch
 from imsvd_plugins.benchmark import measure
 
 before = torch.ones(2**23)
-print(measure._first_step(lambda: torch.ones(2**24).sum(), torch.device("cpu"))[0])
+print(measure.first_step(lambda: torch.ones(2**24).sum(), torch.device("cpu"))[0])
 """
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # Neither what was there counts, nor is missing what is gone afterwards.
