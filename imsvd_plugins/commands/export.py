@@ -1,38 +1,13 @@
 """The subcommand `export`; torch is imported only when it runs."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from imsvd_plugins.export import FORMATS
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from imsvd_plugins.export.checkpoint import Backbone
-
-
-class Network(Protocol):
-    """A network that was recognised."""
-
-    @property
-    def name(self) -> str:
-        """The network's display name."""
-
-    @property
-    def note(self) -> str:
-        """Facts that the weights do not tell and the user must know."""
-
-    @property
-    def libraries(self) -> tuple[str, ...]:
-        """The libraries that have it, by their names in --format."""
-
-    def weights(self, library: str) -> "dict[str, Tensor]":
-        """The weights by the library's names."""
-
-    def code(self, library: str, file: str) -> str:
-        """The line of code that makes the network in that library and loads the file."""
+    pass
 
 
 def add_to(commands: Any) -> None:
@@ -82,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from imsvd_plugins.export.checkpoint import read_backbone  # noqa: PLC0415
     from imsvd_plugins.export.files import is_safetensors, safetensors_torch, write_weights  # noqa: PLC0415
+    from imsvd_plugins.export.recognise import recognise  # noqa: PLC0415
 
     if is_safetensors(output):
         if arguments.format == "mmpretrain":
@@ -95,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             name, note, code = backbone.config.get("type", "backbone"), "", _config(backbone.config, str(output))
             weights = backbone.weights
         else:
-            network = _recognise(backbone, arguments.format)
+            network = recognise(backbone, arguments.format)
             name, note, code = network.name, network.note, network.code(arguments.format, str(output))
             weights = network.weights(arguments.format)
     except ValueError as error:
@@ -119,34 +95,6 @@ def run(arguments: argparse.Namespace) -> int:
     if note:
         print(note)
     return 0
-
-
-def _recognise(backbone: "Backbone", library: str) -> "Network":
-    from imsvd_plugins.export.convnext import find_convnext  # noqa: PLC0415
-    from imsvd_plugins.export.own import own_network  # noqa: PLC0415
-    from imsvd_plugins.export.resnet import find_resnet  # noqa: PLC0415
-    from imsvd_plugins.export.swin import find_swin  # noqa: PLC0415
-    from imsvd_plugins.export.timm_model import find_timm_model  # noqa: PLC0415
-    from imsvd_plugins.export.vit import find_vit  # noqa: PLC0415
-
-    if library == "torch":
-        return own_network(backbone)
-    if library == "timm" and (model := find_timm_model(backbone)):
-        return model
-    finders: list[Callable[[dict[str, Tensor], dict[str, Any]], Network | None]]
-    # Swins come before ViTs and ConvNeXts before ResNets, because their first layers have the same names.
-    finders = [find_convnext, find_swin, find_vit, find_resnet]
-    network = next((found for find in finders if (found := find(backbone.weights, backbone.config))), None)
-    if network is None:
-        tensors = [f"{name!r} {tuple(tensor.shape)}" for name, tensor in backbone.weights.items()]
-        raise ValueError(
-            f"the backbone must be a ResNet, a vision transformer, a ConvNeXt or a Swin for --format {library}, got "
-            f"{len(tensors)} tensors: {', '.join(tensors[:3])}, ...; --format torch takes any network."
-        )
-    if library not in network.libraries:
-        known = " or ".join(network.libraries)
-        raise ValueError(f"{network.name} is exported to {known}, or as it is to torch; got --format {library}.")
-    return network
 
 
 def _config(config: dict[str, Any], file: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from imsvd_plugins.export.files import load_call
-from imsvd_plugins.export.naming import pair, renamed
+from imsvd_plugins.export.tensor_names import pair, renamed
 
 _STEM = [*pair("stem.0", "downsample_layers.0.0"), *pair("stem.1", "downsample_layers.0.1")]
 _DOWNSAMPLING = [

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from imsvd_plugins.export.files import load_call
-from imsvd_plugins.export.naming import pair, renamed
+from imsvd_plugins.export.tensor_names import pair, renamed
 
 _STEM = [*pair("patch_embed.proj", "patch_embed.projection"), *pair("patch_embed.norm", "patch_embed.norm")]
 _TABLE = "attn.relative_position_bias_table", "attn.w_msa.relative_position_bias_table"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from imsvd_plugins.export.files import load_call
-from imsvd_plugins.export.naming import pair, renamed
+from imsvd_plugins.export.tensor_names import pair, renamed
 
 _LIBRARIES = ("timm", "mmpretrain", "torchvision")
 

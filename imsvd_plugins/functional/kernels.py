@@ -2,7 +2,8 @@
 
 A new kernel is a subclass of :class:`RadialKernel` that implements :meth:`~RadialKernel.evaluate`; everything else has
 a default. If it also implements :meth:`~Kernel.sample_frequencies`, the loss uses random features, at a cost linear in
-the batch; otherwise it uses the Gram matrix.
+the batch; otherwise it uses the Gram matrix. An entry point in ``pyproject.toml`` gives it a name: see
+``docs/how-to/plug-in.md``.
 """
 
 from abc import ABC, abstractmethod

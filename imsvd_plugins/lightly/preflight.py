@@ -50,7 +50,7 @@ def check_batches(trainer: Trainer) -> None:
         )
 
 
-def check_num_bins(trainer: Trainer, criterion: nn.Module) -> None:
+def warn_of_too_many_bins(trainer: Trainer, criterion: nn.Module) -> None:
     """Warn if there are more bins than a batch can fill."""
     batches = _batches(trainer)
     if isinstance(criterion, IMSVDLoss) and batches is not None:

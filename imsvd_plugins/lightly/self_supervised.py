@@ -107,7 +107,7 @@ class SelfSupervisedModule(WatchedModule):
         if not self.trainer.ckpt_path:  # When resuming, Lightning has not restored the loaders' states yet.
             self.trainer.fit_loop.setup_data()
         preflight.check_batches(self.trainer)
-        preflight.check_num_bins(self.trainer, self.criterion)
+        preflight.warn_of_too_many_bins(self.trainer, self.criterion)
         is_own = type(self).forward is not SelfSupervisedModule.forward  # it may pool the backbone's features
         if not is_own and (width := preflight.num_features(self.trainer, self.backbone)) is not None:
             self._check_width(width)

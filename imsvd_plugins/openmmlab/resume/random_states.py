@@ -1,4 +1,4 @@
-"""The states of all random generators that a training process draws from."""
+"""The states of all random generators that a training draws from; ``resume_hook.py`` saves and restores them."""
 
 import random
 from typing import Any
