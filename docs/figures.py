@@ -197,12 +197,13 @@ def floors() -> Figure:
         (
             "2",
             [
-                ("losses\nmodules: settings, state", 2.7),
-                ("explain, export\nwhat was learned; backbones", 3.0),
-                ("plugins\nfound by entry point", 2.5),
+                ("losses\nsettings, state", 1.7),
+                ("explain, export\nwhat was learned; backbones", 2.8),
+                ("training, evaluation\nshared by both hosts", 2.1),
+                ("plugins\nby entry point", 1.4),
             ],
         ),
-        ("1", [("functional\nthe mathematics: pure functions of tensors", 8.6)]),
+        ("1", [("functional\nthe mathematics: pure functions of tensors", 5.6), ("data\nimage files, arrays", 2.8)]),
         ("0", [("distributed\nsums and gathers that gradients pass through exactly", 8.6)]),
     ]
     for level, (number, boxes) in enumerate(rows):

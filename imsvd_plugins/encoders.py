@@ -59,6 +59,10 @@ def _load(content: dict[str, Any], config: str | None, backbone: str | None, siz
         from imsvd_plugins.lightly.encoder import load_encoder as of_lightly  # noqa: PLC0415
 
         return of_lightly(content, config, backbone, size)
+    if backbone is not None and config is not None:
+        raise ValueError(
+            "--backbone is for weights without settings, and --config gives settings: leave one of them out."
+        )
     if backbone is None and (config is not None or host == "mmengine"):
         from imsvd_plugins.openmmlab.encoder.loading import load_encoder as of_mmpretrain  # noqa: PLC0415
 

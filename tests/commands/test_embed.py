@@ -261,6 +261,8 @@ class TestWrongInput:
         self.check(embed, "--out must be a file in an existing folder", photos, tmp_path / "absent" / "out.npz")
         self.check(embed, "--device must be one of this machine's", photos, tmp_path / "o.npz", "--device", "abacus")
         self.check(embed, "--backbone must be timm/NAME or", photos, tmp_path / "o.npz", "--backbone", "resnet50")
+        both = ("--backbone", "timm/resnet18", "--config", "x.py")
+        self.check(embed, "--config gives settings: leave one of them out", photos, tmp_path / "o.npz", *both)
         self.check(embed, "there is no file 'no.yaml'", photos, tmp_path / "o.npz", "--config", "no.yaml")
 
 
