@@ -160,7 +160,7 @@ def batch_sizes(num_samples: int, name: str = "x", group: ProcessGroup | None = 
     if ranks == 1:
         return [num_samples]
     sizes = torch.zeros(ranks, dtype=torch.int64, device="cpu")
-    sizes[dist.get_rank(group)] = num_samples
+    sizes[dist.get_rank(group)].fill_(num_samples)  # an assignment would make a tensor of the number first
     dist.all_reduce(sizes, group=_host_group(group))
     numbers: list[int] = sizes.tolist()
     if not all(numbers):

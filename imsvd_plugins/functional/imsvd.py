@@ -119,7 +119,9 @@ def imsvd_loss(
         with_grad=torch.is_grad_enabled() and any(z.requires_grad for z in views),
     )
     with full_precision(views[0]):
-        return IMSVDTerms(*_IMSVD.apply(settings, *views))
+        if settings.with_grad:
+            return IMSVDTerms(*_IMSVD.apply(settings, *views))
+        return _terms_and_gradients(settings, views)[0]
 
 
 class _Settings(NamedTuple):
@@ -137,44 +139,11 @@ class _IMSVD(Function):
     """``(settings, *z_views) -> loss, diagonal, off_diagonal, invariance``; the forward pass computes the gradient."""
 
     @staticmethod
-    def forward(ctx: Any, settings: _Settings, *z_views: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        num_bins, temperature, w_dia, w_off, w_inv, sizes, group, with_grad = settings
-        ranks, num_views = len(sizes), len(z_views)
-
-        # The first view has memory of its own, which its gradient reuses if there are two views.
-        p_first, p_others = (discretize(z, num_bins, temperature) for z in (z_views[:1], z_views[1:]))
-        p_views = [*p_first, *p_others]
-        # Each pair of views counts as a sample of its own.
-        num_pairs = num_views * (num_views - 1) // 2
-        share = 1 / (num_pairs * sum(sizes) * p_views[0].shape[1])
-        agreements = {(a, b): _agreement(p_views[a], p_views[b]) for a, b in combinations(range(num_views), 2)}
-        invariance = torch.stack([agreement.log().sum() for agreement in agreements.values()]).sum() * -share
-
-        earlier, later = stack_pairs(p_first.flatten(2), p_others.flatten(2))
-        grad_later = torch.zeros_like(later) if with_grad else None
-        if grad_later is not None:
-            # This precedes the joint distribution, whose gradient overwrites the first view.
-            for view, gradient in enumerate(grad_later.view(num_views - 1, *z_views[0].shape), start=1):
-                _add_invariance_gradient_(gradient, view, p_views, agreements, -w_inv * share)
-        form: Callable[..., JointEntropy] = joint_entropy
-        if ranks > 1:
-            form = partial(divided_joint_entropy, rows=[(num_views - 1) * size for size in sizes], group=group)
-        joint = form(earlier, later, num_bins, num_pairs * sum(sizes), w_dia, w_off, grad_b=grad_later)
-        terms = torch.stack([joint.diagonal, joint.off_diagonal, invariance])
-        if ranks > 1:
-            terms = all_reduce_sum(terms, group)
-        diagonal, off_diagonal, invariance = (term.clone() for term in terms)
-
-        if grad_later is not None:
-            gradients = unstack_gradients(earlier, grad_later, num_views)
-            _add_invariance_gradient_(gradients[0], 0, p_views, agreements, -w_inv * share)
-            for gradient, z in zip(gradients, z_views, strict=True):
-                discretization_gradient_(gradient, z, num_bins, temperature)
-                if ranks > 1:
-                    gradient.mul_(ranks)  # DDP divides by it
-            ctx.save_for_backward(*z_views, *gradients)
-        ctx.mark_non_differentiable(diagonal, off_diagonal, invariance)
-        return w_dia * diagonal + w_off * off_diagonal + w_inv * invariance, diagonal, off_diagonal, invariance
+    def forward(ctx: Any, settings: _Settings, *z_views: Tensor) -> tuple[Tensor, ...]:
+        terms, gradients = _terms_and_gradients(settings, z_views)
+        ctx.save_for_backward(*z_views, *gradients)
+        ctx.mark_non_differentiable(*terms[1:])
+        return tuple(terms)
 
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
@@ -184,6 +153,47 @@ class _IMSVD(Function):
             _Multiply.apply(grad_loss, gradient, z) if needed else None
             for gradient, z, needed in zip(gradients, z_views, ctx.needs_input_grad[1:], strict=True)
         )
+
+
+def _terms_and_gradients(settings: _Settings, z_views: Sequence[Tensor]) -> tuple[IMSVDTerms, list[Tensor]]:
+    """The terms and, if they are wanted, the loss's gradients with respect to the views."""
+    num_bins, temperature, w_dia, w_off, w_inv, sizes, group, with_grad = settings
+    ranks, num_views = len(sizes), len(z_views)
+
+    # The first view has memory of its own, which its gradient reuses if there are two views.
+    p_first, p_others = (discretize(z, num_bins, temperature) for z in (z_views[:1], z_views[1:]))
+    p_views = [*p_first, *p_others]
+    # Each pair of views counts as a sample of its own.
+    num_pairs = num_views * (num_views - 1) // 2
+    share = 1 / (num_pairs * sum(sizes) * p_views[0].shape[1])
+    agreements = {(a, b): _agreement(p_views[a], p_views[b]) for a, b in combinations(range(num_views), 2)}
+    invariance = torch.stack([agreement.log().sum() for agreement in agreements.values()]).sum() * -share
+
+    earlier, later = stack_pairs(p_first.flatten(2), p_others.flatten(2))
+    grad_later = torch.zeros_like(later) if with_grad else None
+    if grad_later is not None:
+        # This precedes the joint distribution, whose gradient overwrites the first view.
+        for view, gradient in enumerate(grad_later.view(num_views - 1, *z_views[0].shape), start=1):
+            _add_invariance_gradient_(gradient, view, p_views, agreements, -w_inv * share)
+    form: Callable[..., JointEntropy] = joint_entropy
+    if ranks > 1:
+        form = partial(divided_joint_entropy, rows=[(num_views - 1) * size for size in sizes], group=group)
+    joint = form(earlier, later, num_bins, num_pairs * sum(sizes), w_dia, w_off, grad_b=grad_later)
+    terms = torch.stack([joint.diagonal, joint.off_diagonal, invariance])
+    if ranks > 1:
+        terms = all_reduce_sum(terms, group)
+    diagonal, off_diagonal, invariance = (term.clone() for term in terms)
+
+    gradients: list[Tensor] = []
+    if grad_later is not None:
+        gradients = unstack_gradients(earlier, grad_later, num_views)
+        _add_invariance_gradient_(gradients[0], 0, p_views, agreements, -w_inv * share)
+        for gradient, z in zip(gradients, z_views, strict=True):
+            discretization_gradient_(gradient, z, num_bins, temperature)
+            if ranks > 1:
+                gradient.mul_(ranks)  # DDP divides by it
+    loss = w_dia * diagonal + w_off * off_diagonal + w_inv * invariance
+    return IMSVDTerms(loss, diagonal, off_diagonal, invariance), gradients
 
 
 def _agreement(p_a: Tensor, p_b: Tensor) -> Tensor:
