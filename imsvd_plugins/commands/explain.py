@@ -62,13 +62,17 @@ def run(arguments: argparse.Namespace) -> int:
     if is_report(out) and not arguments.force:
         raise ValueError(f"{out} holds a report: give another --out, or --force to replace it.")
 
+    images = None
+    if not _holds_arrays(arguments.images):
+        images = open_images(arguments.images)
     encoder = load_from(arguments)
     if encoder.arrays is not None:
         raise ValueError(
             f"{arguments.checkpoint}: explain shows images in RGB, and this network takes arrays of "
             f"{encoder.arrays.channels} channel(s); `imsvd-plugins embed` writes their features and codes."
         )
-    images = open_images(arguments.images)
+    if images is None:
+        images = open_images(arguments.images)
     # Imported only now: captum, scikit-learn and matplotlib are slow, and wrong arguments should fail fast.
     from imsvd_plugins.explain import explain, write_report  # noqa: PLC0415
 
@@ -91,3 +95,10 @@ def run(arguments: argparse.Namespace) -> int:
     numbers = {name: index for index, name in enumerate(images.names)}
     report_left_out(images, [(numbers[name], reason) for name, reason in report.skipped])
     return 0
+
+
+def _holds_arrays(images: str) -> bool:
+    """Whether IMAGES is a folder with arrays: only the checkpoint tells what is wrong with them."""
+    from imsvd_plugins.data.array_files import find_array_files  # noqa: PLC0415
+
+    return Path(images).is_dir() and bool(find_array_files(images)[0])

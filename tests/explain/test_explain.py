@@ -309,4 +309,4 @@ def test_the_error_without_a_library_names_it_and_the_extra(absent):
     code = f"import sys; sys.modules[{absent!r}] = None; import imsvd_plugins.explain"
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     needs = f"imsvd_plugins.explain needs {absent}, which is not installed: pip install 'imsvd_plugins[explain]'"
-    assert finished.stderr.splitlines()[-1] == f"ImportError: {needs}"
+    assert finished.stderr.splitlines()[-1] == f"imsvd_plugins.extras.MissingExtraError: {needs}"

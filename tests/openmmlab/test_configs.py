@@ -168,7 +168,8 @@ def _in_data(data, monkeypatch):
 @pytest.mark.parametrize("name", OTHERS)
 def test_every_pipeline_of_a_config_reads_an_image(name):
     cfg = load(name)
-    cfg.merge_from_dict(FAKE["FOLDERS"])
+    if "labelled_root" in cfg:
+        cfg.merge_from_dict(FAKE["FOLDERS"])
     for loader in _loaders(with_folders(cfg)):
         inputs = DATASETS.build(loader.dataset)[0]["inputs"]
         views = inputs if isinstance(inputs, list) else [inputs]
@@ -236,7 +237,9 @@ def test_multi_crop_has_two_large_views_and_four_small_ones():
     crops = [pipeline[0] for pipeline in cfg.train_dataloader.dataset.pipeline[1].transforms]
     assert [crop.crop_ratio_range for crop in crops] == [(0.14, 1.0), (0.14, 1.0), (0.05, 0.14)]
     cfg.train_dataloader.dataset.pipeline = sibling.train_dataloader.dataset.pipeline
-    assert cfg.to_dict() == sibling.to_dict()
+    # Beside the pipeline, only the names of its crops are new.
+    differing = {key for key in cfg if cfg.get(key) != sibling.get(key)}
+    assert differing == {"large", "small"}
 
 
 @pytest.mark.usefixtures("_in_data")

@@ -62,7 +62,7 @@ def test_of_a_shipped_config(name, side, of_training, options, saved, image):
         found = model.extract_feat(images)[-1]
         torch.testing.assert_close(features, found.mean((2, 3)) if found.ndim == 4 else found)
         torch.testing.assert_close(projections, model.extract_feat(images, stage="neck")[0])
-    assert encoder.method == cfg.model.type
+    assert f"imsvd_plugins.{encoder.method}" == cfg.model.type
     assert encoder.num_bins == cfg.model.head.loss.get("num_bins")
     assert encoder.cam_layer is not None
 

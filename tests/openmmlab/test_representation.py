@@ -106,5 +106,5 @@ def test_one_view_is_refused_before_training(small, run):
 @pytest.mark.parametrize("options", [{"interval": 0}, {"num_samples": 1}, {"num_samples": 2.5}])
 def test_a_number_out_of_range_is_named(options):
     (name, value), *_ = options.items()
-    with pytest.raises(ValueError, match=f"{name} of RepresentationHook .*{value}"):
+    with pytest.raises((TypeError, ValueError), match=f"{name} of RepresentationHook .*{value}"):
         RepresentationHook(**options)
