@@ -32,7 +32,7 @@ def import_without(blocked):
 @pytest.mark.parametrize("host", ["lightly", "pytorch_lightning"])
 def test_an_absent_host_is_answered_with_the_extra(host):
     message = import_without(host)
-    assert message.startswith(f"ImportError imsvd_plugins.lightly needs {host}")
+    assert message.startswith(f"MissingExtraError imsvd_plugins.lightly needs {host}")
     assert "pip install 'imsvd_plugins[lightly]'" in message
 
 

@@ -91,7 +91,7 @@ TURNS = {
     "--model.init_args.optimizer.init_args.lrr 1": "model.init_args.optimizer.init_args.lrr: AdamW has no argument "
     "lrr; did you mean lr?",
     "--data imsvd_plugins.lightly.data.DigitDataModule": "data: there is no DigitDataModule in "
-    "imsvd_plugins.lightly.data; did you mean DigitsDataModule or ImagesDataModule or CIFAR10DataModule?",
+    "imsvd_plugins.lightly.data; did you mean DigitsDataModule or ImagesDataModule or ArraysDataModule?",
     "--trainer.max_epoks 3": "trainer.max_epoks: Trainer has no argument max_epoks; did you mean max_epochs or "
     "max_steps or min_epochs?",
     "--trainer.callbacks+ imsvd_plugins.lightly.KNNCalback": "trainer.callbacks: there is no KNNCalback in "
