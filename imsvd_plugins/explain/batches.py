@@ -1,5 +1,6 @@
 """Views of images in batches, in the images' order. Images that cannot be decoded are left out and named."""
 
+import gc
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -50,7 +51,7 @@ def batches(
         batch_size=batch_size,
         num_workers=num_workers,
         collate_fn=_collate,
-        worker_init_fn=_quiet_when_interrupted,
+        worker_init_fn=_begin_worker,
         # Its own generator, because a loader would draw from the program's.
         generator=torch.Generator(),
     )
@@ -64,8 +65,13 @@ def batches(
         yield batch
 
 
-def _quiet_when_interrupted(worker: int) -> None:
-    """Keep workers quiet after Ctrl-C: the program no longer takes their tensors, and they would print tracebacks."""
+def _begin_worker(worker: int) -> None:
+    """Share the program's memory, and be quiet after Ctrl-C.
+
+    The garbage collector would write to all of the program's objects, and so copy their memory. After Ctrl-C the
+    program no longer takes a worker's tensors, which would make the worker print tracebacks.
+    """
+    gc.freeze()
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         if not issubclass(kind, ConnectionError):

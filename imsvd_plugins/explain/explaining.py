@@ -67,7 +67,9 @@ def explain(
     priority = rng.permutation(len(images))
     rank = np.argsort(priority)
     of_features = FeatureStatistics(sample)
-    of_variables = None if encoder.num_bins is None else VariableStatistics(encoder.num_bins, encoder.temperature)
+    of_variables = None
+    if encoder.num_bins is not None:
+        of_variables = VariableStatistics(encoder.num_bins, len(images), encoder.temperature)
 
     positions: list[int] = []
     skipped: list[tuple[str, str]] = []
@@ -95,7 +97,6 @@ def explain(
     variables = None
     if of_variables is not None:
         variables = describe_variables(of_variables, labels, order[order >= 0], shuffles=shuffles, rng=rng)
-        of_variables = None  # Free the largest object in memory.
     sampled = index_of[priority[of_features.sample()[0]]]
     representation = describe_representation(
         of_features,

@@ -31,7 +31,7 @@ def draw_views(
     """
     features, z_a, z_b = (x.float().cpu() for x in (features, z_a, z_b))
     if isinstance(criterion, IMSVDLoss):
-        variables = VariableStatistics(criterion.num_bins, criterion.temperature)
+        variables = VariableStatistics(criterion.num_bins, len(z_a), criterion.temperature)
         variables.update(z_a, z_b, z_a)
         rng = np.random.default_rng(0)
         return draw_overview(describe_variables(variables, None, np.arange(len(z_a)), shuffles=1, rng=rng), title)

@@ -31,7 +31,8 @@ class FeatureStatistics:
         self._sample = sample
         self._moment = torch.empty(0)
         self._distance = 0.0
-        self._kept: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._ranks = torch.empty(0, dtype=torch.int64)
+        self._features = self._projections = torch.empty(0)
 
     @torch.no_grad()
     def update(self, features: Tensor, z_a: Tensor, z_b: Tensor, z_plain: Tensor, ranks: Tensor) -> None:
@@ -51,25 +52,30 @@ class FeatureStatistics:
         self._distance += float(
             (normalize(z_a, dim=1) - normalize(z_b, dim=1)).square().sum(dim=1, dtype=torch.float64).sum()
         )
-        self._kept.append((ranks, features.cpu(), z_plain.cpu()))
-        self._keep_sample()
+        self._keep(ranks, features.cpu(), z_plain.cpu())
 
-    def _keep_sample(self) -> None:
-        """Drop all but the lowest ranks, batch by batch to avoid a second copy of the sample."""
-        ranks = torch.cat([kept for kept, _, _ in self._kept])
-        if len(ranks) > self._sample:
-            limit = ranks.kthvalue(self._sample).values
-            self._kept = [
-                batch if (wanted := batch[0] <= limit).all() else (batch[0][wanted], batch[1][wanted], batch[2][wanted])
-                for batch in self._kept
-                if (batch[0] <= limit).any()
-            ]
+    def _keep(self, ranks: Tensor, features: Tensor, projections: Tensor) -> None:
+        """Put the images of lowest rank into the sample, in place: lists of small tensors would fragment the memory."""
+        if not len(self._features):
+            self._features = features.new_empty(self._sample, features.shape[1])
+            self._projections = projections.new_empty(self._sample, projections.shape[1])
+        kept = len(self._ranks)
+        together = torch.cat([self._ranks, ranks])
+        lowest = torch.zeros(len(together), dtype=torch.bool)
+        lowest[together.topk(min(self._sample, len(together)), largest=False).indices] = True
+        entering = lowest[kept:].nonzero().flatten()
+        leaving = (~lowest[:kept]).nonzero().flatten()
+        added = len(entering) - len(leaving)
+        places = torch.cat([leaving, torch.arange(kept, kept + added)])
+        self._ranks = torch.cat([self._ranks, ranks.new_empty(added)])
+        self._ranks[places] = ranks[entering]
+        self._features[places] = features[entering]
+        self._projections[places] = projections[entering]
 
     def sample(self) -> tuple[NDArray[np.int64], Tensor, Tensor]:
         """Ranks ``(n,)`` of the sample's images, ascending, their features ``(n, d)`` and projections ``(n, D)``."""
-        ranks, features, projections = (torch.cat(kept) for kept in zip(*self._kept, strict=True))
-        order = ranks.argsort()
-        return ranks[order].numpy(), features[order], projections[order]
+        order = self._ranks.argsort()
+        return self._ranks[order].numpy(), self._features[order], self._projections[order]
 
     def alignment(self) -> float:
         """Mean squared distance of the normalized projections of two views, 0 to 4."""

@@ -16,7 +16,7 @@ from imsvd_plugins.explain.report import Bins, Variables
 from imsvd_plugins.functional import soft_discretize
 
 # Rows of the joint matrix that are processed at a time, so that intermediate results are small beside the matrix.
-_ROWS = 512
+_ROWS = 128
 # Images whose probabilities are collected before they are added to the joint matrix: each addition reads and writes
 # the whole matrix.
 _WAITING = 512
@@ -31,18 +31,17 @@ class VariableStatistics:
 
     Args:
         num_bins: Bins ``K`` of a variable, at least 2.
+        most_images: Number of images for which memory is reserved.
         temperature: Temperature of the softmax over the bins.
     """
 
-    def __init__(self, num_bins: int, temperature: float = 1.0) -> None:
+    def __init__(self, num_bins: int, most_images: int, temperature: float = 1.0) -> None:
         self.num_bins = num_bins
+        self.most_images = most_images
         self.temperature = temperature
         self.num_images = 0
         self._num_waiting = 0
         self._waiting = self._joint = self._frequencies = self._agreeing = torch.empty(0)
-        self._bins: list[Bins] = []
-        self._certainty: list[NDArray[np.float16]] = []
-        self._views_in_bin: list[NDArray[np.uint8]] = []
 
     @torch.no_grad()
     def update(self, z_a: Tensor, z_b: Tensor, z_plain: Tensor) -> None:
@@ -62,15 +61,21 @@ class VariableStatistics:
             self._joint = p_a.new_zeros(dim, dim, dtype=torch.float64)
             self._frequencies = p_a.new_zeros(2, num_variables, self.num_bins, dtype=torch.int64)
             self._agreeing = p_a.new_zeros(num_variables, self.num_bins, dtype=torch.int64)
-        self.num_images += len(z_a)
+            # Reserved at once: small arrays kept batch by batch would fragment the memory.
+            of_images = (self.most_images, num_variables)
+            self._bins: Bins = np.empty(of_images, dtype=np.min_scalar_type(self.num_bins - 1))
+            self._certainty = np.empty(of_images, dtype=np.float16)
+            self._views_in_bin = np.empty(of_images, dtype=np.uint8)
+        added = slice(self.num_images, self.num_images + len(z_a))
+        self.num_images = added.stop
         bins_a, bins_b = p_a.argmax(dim=2), p_b.argmax(dim=2)
         self._agreeing.scatter_add_(1, bins_a.T, (bins_a == bins_b).T.long())
         for counts, bins in zip(self._frequencies, (bins_a, bins_b), strict=True):
             counts.scatter_add_(1, bins.T, torch.ones_like(bins.T))
         certainty, bins = self._probabilities(z_plain).max(dim=2)
-        self._bins.append(bins.cpu().numpy().astype(np.min_scalar_type(self.num_bins - 1)))
-        self._certainty.append(certainty.cpu().numpy().astype(np.float16))
-        self._views_in_bin.append(((bins_a == bins).byte() + (bins_b == bins).byte()).cpu().numpy())
+        self._bins[added] = bins.cpu().numpy()
+        self._certainty[added] = certainty.cpu().numpy()
+        self._views_in_bin[added] = ((bins_a == bins).byte() + (bins_b == bins).byte()).cpu().numpy()
         self._wait_or_add(torch.stack([p_a.flatten(1), p_b.flatten(1)]))
 
     def _wait_or_add(self, probabilities: Tensor) -> None:
@@ -113,6 +118,10 @@ class VariableStatistics:
             found[start : start + _ROWS] = (self._joint[start : start + _ROWS] / self.num_images).cpu()
         return found
 
+    def free_joint(self) -> None:
+        """Free the joint matrix, by far the largest object; afterwards only what is counted per image remains."""
+        self._joint = torch.empty(0)
+
     def marginals(self) -> NDArray[np.float64]:
         """Mean probabilities ``(M, K)`` of both views."""
         num_variables = len(self._agreeing)
@@ -145,15 +154,15 @@ class VariableStatistics:
 
     def bins(self) -> Bins:
         """Most probable bin ``(N, M)`` of each image's plain view."""
-        return np.concatenate(self._bins)
+        return self._bins[: self.num_images]
 
     def certainty(self) -> NDArray[np.float16]:
         """Probability ``(N, M)`` of that bin."""
-        return np.concatenate(self._certainty)
+        return self._certainty[: self.num_images]
 
     def views_in_bin(self) -> NDArray[np.uint8]:
         """Number ``(N, M)`` of the two augmented views that fall into that bin too."""
-        return np.concatenate(self._views_in_bin)
+        return self._views_in_bin[: self.num_images]
 
 
 def describe_variables(
@@ -177,8 +186,9 @@ def describe_variables(
         The description.
     """
     statistics.flush()
+    marginals, shared, joint = statistics.marginals(), statistics.mutual_information(), statistics.joint()
+    statistics.free_joint()
     num_bins, bins, certainty = statistics.num_bins, statistics.bins(), statistics.certainty()
-    marginals, shared = statistics.marginals(), statistics.mutual_information()
     agreement, by_chance = statistics.agreement()
     bin_agreement, bin_agreement_by_chance = statistics.bin_agreement()
     if labels is None:
@@ -187,7 +197,7 @@ def describe_variables(
         known = labels >= 0
         association = label_association(bins[known], labels[known], num_bins, shuffles=shuffles, rng=rng)._asdict()
     return Variables(
-        joint=statistics.joint(),
+        joint=joint,
         marginals=marginals,
         entropies=entr(marginals).sum(axis=1) / np.log(num_bins),
         bins_used=np.array([len(np.unique(column)) for column in bins.T]),

@@ -26,7 +26,7 @@ def projections(num=N, dtype=torch.float64, seed=0):
 
 
 def accumulated(z_a, z_b, z_plain, batches, temperature=0.7):
-    statistics = VariableStatistics(K, temperature)
+    statistics = VariableStatistics(K, len(z_a), temperature)
     for views in zip(*(z.split(batches) for z in (z_a, z_b, z_plain)), strict=True):
         statistics.update(*views)
     return describe_variables(
@@ -126,7 +126,7 @@ def test_blocks_of_the_joint_distribution_sum_to_one():
 def test_a_constant_variable_shares_nothing():
     z = torch.randn(3, 50, 2 * K, dtype=torch.float64)
     z[:, :, 0] += 1e4
-    statistics = VariableStatistics(K)
+    statistics = VariableStatistics(K, 50)
     statistics.update(*z)
     statistics.flush()
     np.testing.assert_allclose(statistics.mutual_information()[0], 0, atol=1e-8)
@@ -184,4 +184,4 @@ def test_random_examples_of_all_bins_share_few_images():
 
 def test_wrong_number_of_bins_is_refused():
     with pytest.raises(ValueError, match="num_bins"):
-        VariableStatistics(7).update(*projections())
+        VariableStatistics(7, N).update(*projections())
