@@ -16,7 +16,7 @@ import nox
 ROOT = Path(__file__).parents[2]
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 TORCH = ["2.6.0", "2.7.1", "2.8.0", "2.9.1", "2.10.0", "2.11.0", "2.12.1", "2.13.0", "2.14.1"]
-LIGHTLY = [("1.5.23", "2.6.0"), ("1.5.25", "2.6.1"), ("1.5.26", "2.6.5")]
+LIGHTLY = [("1.5.25", "2.6.0"), ("1.5.26", "2.6.5")]
 CURRENT = "newest"
 
 EXTRAS = nox.project.load_toml(ROOT / "pyproject.toml")["project"]["optional-dependencies"]
