@@ -51,27 +51,27 @@ def batches(
         batch_size=batch_size,
         num_workers=num_workers,
         collate_fn=_collate,
-        worker_init_fn=_begin_worker,
+        worker_init_fn=_quiet_when_interrupted,
         # Its own generator, because a loader would draw from the program's.
         generator=torch.Generator(),
     )
-    for batch in loader:
-        if isinstance(batch, _Differing):
-            name = images.names[batch.at]
-            raise ValueError(
-                f"all images must be of one size here, because the training's views do not resize them: {name!r} gives "
-                f"{batch.shape}, and an image before it {batch.before}. Give --size, the pixels of a side."
-            )
-        yield batch
-
-
-def _begin_worker(worker: int) -> None:
-    """Share the program's memory, and be quiet after Ctrl-C.
-
-    The garbage collector would write to all of the program's objects, and so copy their memory. After Ctrl-C the
-    program no longer takes a worker's tensors, which would make the worker print tracebacks.
-    """
+    # Otherwise the garbage collector, here or in a worker, writes to all objects, which the workers share until then.
     gc.freeze()
+    try:
+        for batch in loader:
+            if isinstance(batch, _Differing):
+                name = images.names[batch.at]
+                raise ValueError(
+                    f"all images must be of one size here, because the training's views do not resize them: {name!r} "
+                    f"gives {batch.shape}, and an image before it {batch.before}. Give --size, the pixels of a side."
+                )
+            yield batch
+    finally:
+        gc.unfreeze()
+
+
+def _quiet_when_interrupted(worker: int) -> None:
+    """Keep workers quiet after Ctrl-C: the program no longer takes their tensors, and they would print tracebacks."""
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         if not issubclass(kind, ConnectionError):

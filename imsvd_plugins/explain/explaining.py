@@ -66,7 +66,7 @@ def explain(
     rng = np.random.default_rng(seed)
     priority = rng.permutation(len(images))
     rank = np.argsort(priority)
-    of_features = FeatureStatistics(sample)
+    of_features = FeatureStatistics(min(sample, len(images)))
     of_variables = None
     if encoder.num_bins is not None:
         of_variables = VariableStatistics(encoder.num_bins, len(images), encoder.temperature)
