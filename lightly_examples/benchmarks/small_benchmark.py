@@ -71,13 +71,7 @@ def main(arguments=None):
     except (OSError, ValueError) as error:
         parser.error(str(error))
     write_json(options.work_dir / "settings.json", settings)
-    for run, file in pending:
-        print(f"{row_name(run)}, seed {run.seed}: begins", flush=True)
-        # A forked process would inherit this one's memory.
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            result = pool.submit(run_once, run, options.data, options.evaluate_on).result()
-        write_json(file, {"settings": settings, **result})
-        print_table(options.work_dir)
+    run_pending(pending, options.data, settings, lambda: print_table(options.work_dir))
     if not pending:
         print_table(options.work_dir)
 
@@ -127,6 +121,24 @@ def finished(run, file):
         raise ValueError(f"{file} holds the run {found}, not {asdict(run)}: take another --work-dir.")
     print(f"{row_name(run)}, seed {run.seed}: finished before, in {file}")
     return True
+
+
+def run_pending(pending, data, settings, after_run=lambda: None):
+    """Train runs that have no result yet, each in a process of its own, and write their files.
+
+    Args:
+        pending: Pairs of a run and its file.
+        data: The argument of `open_data`.
+        settings: What all runs share, for the files; its "evaluate_on" says on which images.
+        after_run: Called without arguments after each run.
+    """
+    for run, file in pending:
+        print(f"{file.parent.name}, seed {run.seed}: begins", flush=True)
+        # A forked process would inherit this one's memory.
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            result = pool.submit(run_once, run, data, settings["evaluate_on"]).result()
+        write_json(file, {"settings": settings, **result})
+        after_run()
 
 
 def run_once(run, data, evaluate_on):

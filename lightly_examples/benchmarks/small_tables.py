@@ -1,5 +1,6 @@
 """Tables of the small protocol: finished runs, and the search."""
 
+import matplotlib.figure
 import numpy as np
 from results import read_json
 from small_protocol import Run, row_name
@@ -50,6 +51,50 @@ def print_differences(row, results, reference, others):
         pairs = [(results[seed]["metrics"][metric], others[seed]["metrics"][metric]) for seed in seeds]
         cells.append(f"{name} {spread([ours - theirs for ours, theirs in pairs], '+')}")
     print(f"{row} minus {reference}, paired by seed: {', '.join(cells)}")
+
+
+def print_sweep(title, lines):
+    """Print a sweep: results by line and label, mean and standard deviation over the seeds."""
+    header = f"| {'':<24} | {'Seeds':>5} | " + " | ".join(f"{name:>14}" for name in METRICS.values())
+    header += f" | {'s / step':>8} |"
+    print(title, header, "-" * len(header), sep="\n")
+    for line, results_of in lines.items():
+        for label, every in results_of.items():
+            results = [result for result in every if "metrics" in result]
+            name = ", ".join(filter(None, (line, label)))
+            if len(results) < len(every):
+                print(f"| {name:<24} | {len(every):>5} | diverged with {len(every) - len(results)} of the seeds")
+                continue
+            cells = [f"{spread([result['metrics'][metric] for result in results]):>14}" for metric in METRICS]
+            seconds = np.mean([result["cost"]["cpu_seconds_per_step"] for result in results])
+            print(f"| {name:<24} | {len(results):>5} | {' | '.join(cells)} | {seconds:>8.2f} |")
+    print(flush=True)
+
+
+def draw_sweep(file, title, xlabel, lines):
+    """Draw a sweep: kNN and linear accuracy of every seed, and a line through the means."""
+    labels = list(dict.fromkeys(label for results_of in lines.values() for label in results_of))
+    figure = matplotlib.figure.Figure(figsize=(8, 3.4), layout="constrained")
+    for axes, metric in zip(figure.subplots(1, 2, sharex=True), ("knn20", "linear"), strict=True):
+        for index, (line, results_of) in enumerate(lines.items()):
+            # A diverged run has no metrics.
+            values = {
+                labels.index(label): [100 * result["metrics"][metric] for result in results if "metrics" in result]
+                for label, results in results_of.items()
+            }
+            values = {place: of_seeds for place, of_seeds in values.items() if of_seeds}
+            means = [np.mean(of_seeds) for of_seeds in values.values()]
+            axes.plot(values.keys(), means, f"C{index}", marker="o", markersize=4, label=line or None)
+            for place, of_seeds in values.items():
+                axes.scatter([place] * len(of_seeds), of_seeds, s=12, color=f"C{index}", alpha=0.5)
+        axes.set(title=METRICS[metric], xlabel=xlabel, ylabel="validation accuracy (%)")
+        axes.set_xticks(range(len(labels)), labels)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    if any(lines):
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False)
+    figure.suptitle(title)
+    figure.savefig(file, dpi=150)
 
 
 def spread(values, sign=""):

@@ -23,6 +23,8 @@ INDICES = list(range(16)), list(range(16, 48))  # validation and training
 BATCH = 16
 METHODS = ["random", "imsvd_k16", "imsvd_k32", "imsvd_k16_views4", "ssl_hsic", "ssl_hsic_no_target", "simclr", "byol"]
 METHODS += ["moco", "barlowtwins", "vicreg", "visreg", "lejepa", "frossl", "mmcr"]
+TRIAL = {"state": "complete", "score": 0.5, "learning_rate": 0.3, "weight_decay": 1e-4}
+TUNED = {method: [TRIAL] for method in ("imsvd_k16", "ssl_hsic", "ssl_hsic_no_target")}
 
 
 @pytest.fixture(autouse=True)
@@ -409,3 +411,69 @@ def test_the_command_measures_each_run_in_a_process_of_its_own(benchmarks, packe
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
     result = json.loads((tmp_path / "work" / "random" / "seed0.json").read_text())
     assert result["cost"]["peak_memory_bytes"] > 100 * 1024**2
+
+
+@pytest.fixture
+def sweeps(benchmarks, benchmark, packed, tmp_path):
+    """Runs the command of the sweeps on a few images, after a search with one trial of each method."""
+    import small_sweeps
+
+    tuned = tmp_path / "search.json"
+    tuned.write_text(json.dumps(TUNED))
+
+    def run(*words, tuned=tuned):
+        options = ["--work-dir", tmp_path / "sweeps", *words]
+        if tuned is not None:
+            options += ["--data", packed, "--tuned", tuned, "--epochs", 1]
+        small_sweeps.main([str(word) for word in options])
+        return tmp_path / "sweeps"
+
+    return run
+
+
+def test_a_sweep_trains_shared_runs_once_and_draws_itself(sweeps, monkeypatch, capsys):
+    import small_sweeps
+    from small_sweeps import Point, Sweep
+
+    def points(*views):
+        return tuple(Point(str(count), views=count, batch_size=BATCH) for count in views)
+
+    fixed = Sweep("Fixed", "kind", (*points(2), Point("off", settings={"diagonal_weight": 0.0}, batch_size=BATCH)))
+    monkeypatch.setattr(small_sweeps, "SWEEPS", {"views": Sweep("Views", "views", points(2, 3)), "fixed": fixed})
+    folder = sweeps("--sweeps", "views", "fixed", "--seeds", 0, 1)
+    found = {file.relative_to(folder).as_posix() for file in folder.rglob("seed*.json")}
+    names = ("", ",views=3", ",diagonal_weight=0.0")
+    assert found == {f"imsvd_k16{name},batch_size=16/seed{seed}.json" for name in names for seed in (0, 1)}
+    run = json.loads((folder / "imsvd_k16,views=3,batch_size=16" / "seed1.json").read_text())["run"]
+    assert (run["learning_rate"], run["weight_decay"], run["views"], run["seed"]) == (0.3, 1e-4, 3, 1)
+    assert all((folder / f"{name}.png").stat().st_size > 10_000 for name in ("views", "fixed"))
+    assert "begins" in capsys.readouterr().out
+    sweeps("--sweeps", "views", "fixed", "--seeds", 0, 1)
+    printed = capsys.readouterr().out
+    assert "begins" not in printed
+    sweeps("--show", tuned=None)
+    assert capsys.readouterr().out == printed[printed.index("Views\n") :]
+
+
+def test_a_sweep_says_what_is_missing(sweeps, tmp_path, capsys):
+    (tmp_path / "empty.json").write_text("{}")
+    for words, tuned, expected in (
+        (["--show"], None, "no sweep has begun there"),
+        ([], None, "--data and --tuned are needed"),
+        ([], tmp_path / "empty.json", "--tuned holds no complete trial of imsvd_k16"),
+        ([], tmp_path / "absent.json", "absent.json"),
+    ):
+        with pytest.raises(SystemExit):
+            sweeps(*words, tuned=tuned)
+        assert expected in capsys.readouterr().err
+
+
+def test_every_setting_of_the_sweeps_fits_its_method(benchmarks):
+    from small_protocol import make_model
+    from small_sweeps import SWEEPS
+
+    for sweep in SWEEPS.values():
+        labels = [(point.line, point.label) for point in sweep.points]
+        assert len(set(labels)) == len(labels)
+        for point in sweep.points:
+            make_model(point.run(TUNED, epochs=1, seed=0))

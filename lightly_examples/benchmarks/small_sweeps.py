@@ -1,0 +1,215 @@
+"""Sweeps of the small protocol: what one setting of IMSVD or SSL-HSIC changes, on the validation images.
+
+    python small_sweeps.py --data packed.npz --tuned search/search.json --work-dir sweeps --seeds 0 1 2
+    python small_sweeps.py --work-dir sweeps --show
+
+Every run has 15 epochs and the method's best rate and weight decay of the search, a rate that is proportional to the
+batch. A run that several sweeps share is trained once. The same command resumes; `--show` prints what is finished and
+draws a figure of each sweep.
+"""
+
+import argparse
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cifar10_benchmark import CIFAR10, open_data
+from results import read_json, write_json
+from run import at_least, check_work_dir
+from small_benchmark import finished, run_pending
+from small_protocol import Run, make_model, row_name
+from small_tables import best_trial, draw_sweep, print_sweep
+
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Point:
+    """A setting of a method; what it does not name is the method's default."""
+
+    label: str
+    method: str = "imsvd_k16"
+    settings: dict[str, Any] = field(default_factory=dict)
+    views: int = 2
+    batch_size: int = BATCH
+    line: str = ""  # of a figure with several lines
+
+    def run(self, tuned, epochs, seed):
+        """The run of this setting, with the tuned rate and weight decay of its method.
+
+        Raises:
+            ValueError: If the search has no complete trial of the method.
+        """
+        if (best := best_trial(tuned.get(self.method, []))) is None:
+            raise ValueError(f"--tuned holds no complete trial of {self.method}.")
+        return Run(
+            self.method,
+            learning_rate=best["learning_rate"],
+            weight_decay=best["weight_decay"],
+            views=self.views,
+            settings=self.settings,
+            epochs=epochs,
+            batch_size=self.batch_size,
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Settings that are compared."""
+
+    title: str
+    xlabel: str
+    points: tuple[Point, ...]
+
+
+def _imsvd(name, values, default):
+    """Points of one setting of IMSVD; its default is a run without settings."""
+    return tuple(Point(f"{value:g}", settings={} if value == default else {name: value}) for value in values)
+
+
+def _hsic(name, values, default):
+    """Points of one setting of SSL-HSIC with a target."""
+    return tuple(Point(f"{value}", "ssl_hsic", settings={} if value == default else {name: value}) for value in values)
+
+
+SWEEPS = {
+    "bins": Sweep("IMSVD: bins K at 1024 logits", "bins of a variable", _imsvd("num_bins", (4, 8, 16, 32, 64), 16)),
+    "batch": Sweep(
+        "IMSVD: batch and bins K",
+        "batch size",
+        tuple(
+            Point(f"{batch}", settings={} if bins == 16 else {"num_bins": bins}, batch_size=batch, line=f"K = {bins}")
+            for bins in (8, 16, 32)
+            for batch in (64, 128, 256, 512)
+        ),
+    ),
+    "variables": Sweep(
+        "IMSVD: variables M of 16 bins",
+        "variables",
+        tuple(
+            Point(f"{dim // 16}", settings={} if dim == 1024 else {"output_dim": dim}) for dim in (256, 512, 1024, 2048)
+        ),
+    ),
+    "temperature": Sweep("IMSVD: temperature", "temperature", _imsvd("temperature", (0.25, 0.5, 1.0, 2.0, 4.0), 1.0)),
+    "terms": Sweep(
+        "IMSVD: each term off",
+        "terms",
+        (
+            Point("all"),
+            Point("no diagonal", settings={"diagonal_weight": 0.0}),
+            Point("no off-diagonal", settings={"off_diagonal_weight": 0.0}),
+            Point("no invariance", settings={"invariance_weight": 0.0}),
+        ),
+    ),
+    "views": Sweep("IMSVD: views", "views", tuple(Point(f"{views}", views=views) for views in (2, 3, 4, 5, 6))),
+    "target": Sweep(
+        "SSL-HSIC: target network", "", (Point("with", "ssl_hsic"), Point("without", "ssl_hsic_no_target"))
+    ),
+    "momentum": Sweep(
+        "SSL-HSIC: the target's momentum at the start", "momentum", _hsic("momentum", (0.9, 0.97, 0.99, 0.996), 0.99)
+    ),
+    "features": Sweep(
+        "SSL-HSIC: random features F", "random features", _hsic("num_features", (64, 256, 512, 2048), 512)
+    ),
+    "kernel": Sweep("SSL-HSIC: kernel", "kernel", _hsic("kernel", ("imq", "gaussian", "laplacian", "linear"), "imq")),
+    "gamma": Sweep("SSL-HSIC: weight gamma", "gamma", _hsic("gamma", (0.0, 1.0, 3.0, 10.0), 3.0)),
+    "draw": Sweep(
+        "SSL-HSIC: draw and scale",
+        "draw, scale",
+        tuple(
+            Point(
+                f"{draw}, {'learned' if learned else 'fixed'}",
+                "ssl_hsic",
+                settings=({"features": draw} if draw != "rff" else {}) | ({} if learned else {"learn_scale": False}),
+            )
+            for draw in ("rff", "orf")
+            for learned in (True, False)
+        ),
+    ),
+}
+
+
+def file_of(work_dir, run):
+    """Where the result of a run is kept."""
+    name = row_name(run).replace(" ", ",")
+    return (
+        work_dir / (name if run.batch_size == BATCH else f"{name},batch_size={run.batch_size}") / f"seed{run.seed}.json"
+    )
+
+
+def make_runs(options, tuned):
+    """The different runs of the chosen sweeps and their files, all settings with the first seed before the second.
+
+    Raises:
+        ValueError: If the search has no complete trial of a method.
+    """
+    points = [point for name in options.sweeps for point in SWEEPS[name].points]
+    runs = {}
+    for seed, point in itertools.product(options.seeds, points):
+        run = point.run(tuned, options.epochs, seed)
+        runs[file_of(options.work_dir, run)] = run
+    for run in runs.values():
+        make_model(run)
+    return [(run, file) for file, run in runs.items()]
+
+
+def read_sweep(sweep, work_dir):
+    """The finished results of a sweep, by line and label."""
+    lines = {}
+    for point in sweep.points:
+        # The name of the file does not depend on the rate.
+        run = Run(point.method, 1.0, 1.0, point.views, point.settings, batch_size=point.batch_size)
+        results = [read_json(file) for file in sorted(file_of(work_dir, run).parent.glob("seed*.json"))]
+        if results:
+            lines.setdefault(point.line, {})[point.label] = results
+    return lines
+
+
+def show(work_dir):
+    """Print each sweep of which something is finished, and draw it into ``NAME.png``."""
+    for name, sweep in SWEEPS.items():
+        if lines := read_sweep(sweep, work_dir):
+            print_sweep(sweep.title, lines)
+            draw_sweep(work_dir / f"{name}.png", sweep.title, sweep.xlabel, lines)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description="Sweeps of IMSVD's and SSL-HSIC's settings with one CPU core.")
+    add = parser.add_argument
+    add("--data", type=Path, help=CIFAR10.data_help)
+    add("--tuned", type=Path, help="search.json of small_search.py, for learning rates and weight decays")
+    add("--work-dir", type=Path, required=True, help="folder of the results and figures")
+    add("--sweeps", nargs="+", choices=SWEEPS, default=list(SWEEPS), help="default: all")
+    add("--seeds", type=at_least(0), nargs="+", default=[0], help="one run each; default: 0")
+    add("--epochs", type=at_least(1), default=15, help="default: %(default)s")
+    add("--show", action="store_true", help="print and draw what is finished, and train nothing")
+    options = parser.parse_args(arguments)
+    if options.show:
+        if not (options.work_dir / "settings.json").exists():
+            parser.error(f"--work-dir {options.work_dir} holds no settings.json: no sweep has begun there.")
+        show(options.work_dir)
+        return
+    if options.data is None or options.tuned is None:
+        parser.error("--data and --tuned are needed to train.")
+    settings = {
+        "protocol": "small",
+        "data": options.data.name,
+        "evaluate_on": "validation",
+        "epochs": options.epochs,
+    }
+    try:
+        runs = make_runs(options, read_json(options.tuned))
+        open_data(options.data)
+        check_work_dir(options.work_dir, settings)
+        pending = [(run, file) for run, file in runs if not finished(run, file)]
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    write_json(options.work_dir / "settings.json", settings)
+    run_pending(pending, options.data, settings)
+    show(options.work_dir)
+
+
+if __name__ == "__main__":
+    main()
