@@ -26,7 +26,8 @@ def import_with(sites, before=""):
         check=True,
         timeout=120,
     )
-    return finished.stdout, finished.stderr
+    # The forks say this at their import.
+    return finished.stdout.removeprefix("Could not import OneDL\n"), finished.stderr
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +55,13 @@ def test_two_of_one_module_are_named_with_the_cure(write_distribution, own):
     assert "pip uninstall mmcv" in line
 
 
-def test_without_any_mmcv_both_cures_are_named():
+def test_without_any_mmcv_every_cure_is_named(own):
     output, _ = import_with([], "sys.modules['mmcv'] = None")
     (line,) = output.splitlines()
-    assert "needs mmcv, which is not installed: pip install 'imsvd_plugins[mmcv-lite]'" in line
-    assert "or mmcv itself" in line
+    fork = own[1] == "onedl-mmcv"
+    extra = "onedl" if fork else "mmcv-lite"
+    assert f"needs mmcv, which is not installed: pip install 'imsvd_plugins[{extra}]'" in line
+    assert ("or mmcv itself" in line) != fork
 
 
 @pytest.mark.parametrize(

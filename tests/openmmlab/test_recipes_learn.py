@@ -11,9 +11,9 @@ from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS, MODELS
 from torchvision.transforms import v2 as T
 
-from imsvd_plugins.lightly.packed import PackedImages
 from imsvd_plugins.openmmlab.shipped_configs import resolve_config
 
+pytest.importorskip("lightly", reason="the packed images are read on Lightly's side")
 SMALL = runpy.run_path(str(Path(__file__).parents[1] / "small_cifar10.py"))
 EPOCHS, BATCH = 10, 256
 RECIPES = [
@@ -34,6 +34,8 @@ class SmallCIFAR10(torch.utils.data.Dataset):
 
     def __init__(self, packed, pipeline, bgr):
         from mmengine.dataset import Compose
+
+        from imsvd_plugins.lightly.packed import PackedImages
 
         self.images, self.pipeline, self.bgr = PackedImages(packed), Compose(pipeline), bgr
 
