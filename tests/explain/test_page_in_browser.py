@@ -34,6 +34,19 @@ def test_every_address_opens_without_error_or_request(browser, page, address):
     assert browser.execute_script("return document.title").startswith(ADDRESSES[address])
 
 
+def test_a_browser_that_cannot_decode_base64_itself_shows_the_same(browser, page):
+    load(browser, page, "variable=5&bin=3")
+    shown = browser.execute_script("return document.querySelector('main').innerText")
+    script = {"source": "delete Uint8Array.fromBase64"}
+    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", script)
+    try:
+        load(browser, page, "variable=5&bin=3")
+        assert browser.execute_script("return Uint8Array.fromBase64") is None
+        assert browser.execute_script("return document.querySelector('main').innerText") == shown
+    finally:
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
 def test_links_lead_to_the_same_views_as_addresses(browser, page):
     load(browser, page)
     for address, title in ADDRESSES.items():

@@ -9,6 +9,7 @@ const ARRAYS = {
 const decoded = new Map();
 
 function bytes(base64) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64); // much faster, but not in browsers before 2025
   const text = atob(base64);
   const result = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) result[i] = text.charCodeAt(i);
