@@ -63,16 +63,7 @@ def main(arguments=None):
         "epochs": options.epochs,
         "batch_size": options.batch_size,
     }
-    try:
-        runs = make_runs(options)
-        open_data(options.data)
-        check_work_dir(options.work_dir, settings)
-        pending = [(run, file) for run, file in runs if not finished(run, file)]
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
-    write_json(options.work_dir / "settings.json", settings)
-    run_pending(pending, options.data, settings, lambda: print_table(options.work_dir))
-    if not pending:
+    if not run_pending(parser, options, settings, make_runs, lambda: print_table(options.work_dir)):
         print_table(options.work_dir)
 
 
@@ -123,22 +114,35 @@ def finished(run, file):
     return True
 
 
-def run_pending(pending, data, settings, after_run=lambda: None):
-    """Train runs that have no result yet, each in a process of its own, and write their files.
+def run_pending(parser, options, settings, make_runs, after_run=lambda: None):
+    """Train the runs of a command line that have no result yet, each in a process of its own, and write their files.
 
     Args:
-        pending: Pairs of a run and its file.
-        data: The argument of `open_data`.
+        parser: Reports what is wrong with the command line.
+        options: The command line, with ``data`` and ``work_dir``.
         settings: What all runs share, for the files; its "evaluate_on" says on which images.
+        make_runs: From the options to all runs and their files.
         after_run: Called without arguments after each run.
+
+    Returns:
+        The number of runs that were trained.
     """
+    try:
+        runs = make_runs(options)
+        open_data(options.data)
+        check_work_dir(options.work_dir, settings)
+        pending = [(run, file) for run, file in runs if not finished(run, file)]
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    write_json(options.work_dir / "settings.json", settings)
     for run, file in pending:
         print(f"{file.parent.name}, seed {run.seed}: begins", flush=True)
         # A forked process would inherit this one's memory.
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            result = pool.submit(run_once, run, data, settings["evaluate_on"]).result()
+            result = pool.submit(run_once, run, options.data, settings["evaluate_on"]).result()
         write_json(file, {"settings": settings, **result})
         after_run()
+    return len(pending)
 
 
 def run_once(run, data, evaluate_on):

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cifar10_benchmark import CIFAR10, open_data
-from results import read_json, write_json
-from run import at_least, check_work_dir
-from small_benchmark import finished, run_pending
+from cifar10_benchmark import CIFAR10
+from results import read_json
+from run import at_least
+from small_benchmark import run_pending
 from small_protocol import Run, make_model, row_name
 from small_tables import best_trial, draw_sweep, print_sweep
 
@@ -139,12 +139,14 @@ def file_of(work_dir, run):
     )
 
 
-def make_runs(options, tuned):
+def make_runs(options):
     """The different runs of the chosen sweeps and their files, all settings with the first seed before the second.
 
     Raises:
-        ValueError: If the search has no complete trial of a method.
+        OSError: If there is no such search.
+        ValueError: If it has no complete trial of a method.
     """
+    tuned = read_json(options.tuned)
     points = [point for name in options.sweeps for point in SWEEPS[name].points]
     runs = {}
     for seed, point in itertools.product(options.seeds, points):
@@ -199,15 +201,7 @@ def main(arguments=None):
         "evaluate_on": "validation",
         "epochs": options.epochs,
     }
-    try:
-        runs = make_runs(options, read_json(options.tuned))
-        open_data(options.data)
-        check_work_dir(options.work_dir, settings)
-        pending = [(run, file) for run, file in runs if not finished(run, file)]
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
-    write_json(options.work_dir / "settings.json", settings)
-    run_pending(pending, options.data, settings)
+    run_pending(parser, options, settings, make_runs)
     show(options.work_dir)
 
 
