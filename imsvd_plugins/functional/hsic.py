@@ -77,7 +77,9 @@ def ssl_hsic_loss(
     _check_draw("features_zz", features_zz, z.shape[-1])
     with full_precision(z):
         scale = _as_scale(scale, z)
-        return _from_features(features_zy(z, scale), features_zz(z, scale), scale, gamma, sizes, group)
+        # Called through the class, because the compiler of torch 2.6 does not call a named tuple.
+        phi_zy, phi_zz = (RandomFeatures.__call__(draw, z, scale) for draw in (features_zy, features_zz))
+        return _from_features(phi_zy, phi_zz, scale, gamma, sizes, group)
 
 
 def ssl_hsic_linear_loss(

@@ -142,7 +142,8 @@ class _IMSVD(Function):
     def forward(ctx: Any, settings: _Settings, *z_views: Tensor) -> tuple[Tensor, ...]:
         terms, gradients = _terms_and_gradients(settings, z_views)
         ctx.save_for_backward(*z_views, *gradients)
-        ctx.mark_non_differentiable(*terms[1:])
+        _, *unweighted = terms
+        ctx.mark_non_differentiable(*unweighted)
         return tuple(terms)
 
     @staticmethod

@@ -5,8 +5,9 @@
 
 Each method gets eight trials of 15 epochs with one seed: its default rate times 1, 10 and 0.1; half a decade above and
 below the best of these; one more rate beside the best; and at the best rate a tenth of the default weight decay and ten
-times it. The score is the mean of kNN (k = 20) and linear accuracy. A trial is pruned if its kNN accuracy after two
-thirds of the epochs is below the median of its method's other trials. The same command resumes an interrupted search.
+times it. The score is the mean of kNN (k = 20) and linear accuracy. A trial is pruned if its kNN accuracy after one or
+two thirds of the epochs is below the median of its method's other trials. The same command resumes an interrupted
+search.
 """
 
 import argparse
@@ -80,7 +81,7 @@ def score(trial):
 
 def open_study(storage, method, epochs):
     """The study of a method; trials that an interruption left unfinished count as failed and are repeated."""
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=epochs // 2)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=epochs // 4)
     study = optuna.create_study(
         storage=storage, study_name=method, direction="maximize", pruner=pruner, load_if_exists=True
     )
