@@ -33,7 +33,7 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 nitpicky = True
 _OTHERS = (
     "torch torchvision numpy np PIL matplotlib captum lightly pytorch_lightning mmengine mmpretrain collections "
-    "pathlib os typing abc io nn Tensor NDArray Image Figure Trainer DataLoader Runner Path Any Sequence Callable"
+    "pathlib os typing abc io _io nn Tensor NDArray Image Figure Trainer DataLoader Runner Path Any Sequence Callable"
 )
 nitpick_ignore_regex = [
     (r"py:.*", rf"({_OTHERS.replace(' ', '|')})(\..*)?"),

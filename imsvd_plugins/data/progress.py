@@ -34,7 +34,8 @@ class ImageProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if not self._bar.disable:  # Before rich 14.3, one that was never shown ends in an empty line.
+            self._bar.stop()
 
     def __call__(self, done: int) -> None:
         """Show that ``done`` more images are done."""

@@ -3,6 +3,7 @@
 import gc
 import itertools
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -117,6 +118,16 @@ def test_random_features_approach_their_kernel(kernel, features, dim, scale, see
     assert error.abs().max() < 6 * (1.5 / num_features) ** 0.5
 
 
+@pytest.fixture
+def only_new_objects():
+    """gc.get_objects lists only what the test creates: earlier tests' tensors may go at any time."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("only_new_objects")
 def test_steps_leave_nothing_behind():
     """As many tensors after 60 steps as after 20."""
     generator = torch.Generator().manual_seed(0)
