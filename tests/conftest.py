@@ -60,7 +60,9 @@ def run_on_ranks() -> Callable[..., list[Any]]:
 
 def _run_on_ranks(function: Callable[..., Any], world_size: int, *args: Any) -> list[Any]:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "imsvd_plugins.functional"])
+    # Once for all ranks; a host that is not installed is passed over.
+    hosts = ("imsvd_plugins.lightly", "imsvd_plugins.openmmlab")
+    context.set_forkserver_preload(["torch", "pytest", "hypothesis", "imsvd_plugins.functional", *hosts])
     folder = tempfile.TemporaryDirectory()
     results = context.Queue()
     task = {

@@ -344,7 +344,9 @@ def test_components_may_lie_in_the_working_folder(tmp_path, monkeypatch):
     assert "my_callback.Mine" in config.read_text()
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_training_does_not_look_finished(number, status, tmp_path):
     settings = {**SMALL, "trainer.max_epochs": "500", "trainer.enable_progress_bar": "true"}
     words = ["lightly", "fit", "--config", str(DIGITS), *options(settings)]

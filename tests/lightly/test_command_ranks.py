@@ -119,7 +119,7 @@ data:
 """
 
 
-@pytest.mark.parametrize("method", MODELS)
+@pytest.mark.parametrize("method", ["imsvd", pytest.param("ssl_hsic", marks=pytest.mark.slow)])
 def test_two_ranks_train_as_one_process_with_the_doubled_batch(method, tmp_path):
     (tmp_path / "parts.py").write_text(PARTS)
     (tmp_path / "run.yaml").write_text(RUN.format(model=MODELS[method], callbacks=CALLBACKS[method]))

@@ -53,7 +53,7 @@ def test_pytorch_lightning(run_example, check_checkpoint, tmp_path, method):
     check_checkpoint(tmp_path, method, EPOCHS)
 
 
-@METHODS
+@pytest.mark.parametrize("method", ["imsvd", pytest.param("ssl_hsic", marks=pytest.mark.slow)])
 def test_pytorch_lightning_distributed(run_example, check_checkpoint, tmp_path, method):
     run_example(
         f"pytorch_lightning_distributed/{method}.py",

@@ -433,7 +433,7 @@ def kill_and_compare(config, run, tmp_path, method, kills, epochs, most_lines):
     assert logged(tmp_path / "parts") == logged(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [pytest.param("IMSVD", marks=pytest.mark.slow), *list(METHODS)[1:]])
 def test_a_killed_run_comes_to_the_same_end(config, run, tmp_path, method):
     kill_and_compare(config, run, tmp_path, method, kills=1, epochs=8, most_lines=6)
 

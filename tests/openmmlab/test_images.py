@@ -148,7 +148,7 @@ class Narrow:
             runner.train()
 
 
-@pytest.mark.parametrize("kill_in", [3, 4])
+@pytest.mark.parametrize("kill_in", [pytest.param(3, marks=pytest.mark.slow), 4])
 def test_best_and_last_after_a_kill_are_those_of_the_uninterrupted_run(folder, tmp_path, monkeypatch, kill_in):
     whole, killed = (Narrow(folder / "photos", tmp_path / name) for name in ("whole", "killed"))
     whole.run(monkeypatch)

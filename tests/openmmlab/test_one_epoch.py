@@ -26,7 +26,6 @@ TRAINED = [name for name, kind in KINDS.items() if kind in ("pretraining", "eval
 SAMPLE = [
     "imsvd_resnet14-w24_1xb256-coslr-60e_digits",
     "imsvd_resnet18_1xb256-coslr-200e_16bit",
-    "imsvd_resnet18_1xb256-coslr-200e_multispectral",
     "imsvd_resnet18_1xb512-coslr-800e_cifar10",
     "imsvd_vit-small-p16_8xb256-coslr-300e_in1k",
     "resnet18_1xb256-linear-steplr-100e_cifar10",
