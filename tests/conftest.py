@@ -27,8 +27,9 @@ PATIENCE = 120.0  # seconds after which ranks count as hanging
 
 # Lightning calls what jsonargparse 4.53 is giving up, and each of its warnings would be an error.
 os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
-# One thread a process: two ranks on two cores must not fight for them.
+# One thread a process: ranks, and what tests start, must not fight for the cores.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -117,7 +117,7 @@ def run(command, folder, stop=None):
             cwd=folder,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
         ) as process,
     ):
         while process.poll() is None:

@@ -144,7 +144,7 @@ def test_two_ranks_train_as_one_process_with_the_doubled_batch(method, tmp_path)
             # By the installed command's own file: the launcher starts the other rank with it again.
             [sys.executable, str(Path(sys.executable).with_name("imsvd-plugins")), *words],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
             capture_output=True,
             text=True,
             timeout=240,

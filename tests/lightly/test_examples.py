@@ -1,7 +1,6 @@
 """The shipped example files, run as they are but for the data, the epochs and the devices."""
 
 import math
-import os
 import re
 import subprocess
 import sys
@@ -24,7 +23,6 @@ def run_example(on_small_data, tmp_path):
         result = subprocess.run(
             [sys.executable, str(script)],
             cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
             timeout=240,
@@ -73,7 +71,6 @@ def test_signals_are_told_apart_by_what_was_learned_without_labels(tmp_path):
     result = subprocess.run(
         [sys.executable, str(EXAMPLES / "pytorch" / "imsvd_signals.py")],
         cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=240,

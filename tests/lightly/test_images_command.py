@@ -1,7 +1,6 @@
 """`imsvd-plugins lightly fit --config NAME_images`: from a folder to embeddings, as a user does it."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -160,7 +159,6 @@ def test_two_ranks_see_the_same_images(photos, tmp_path):
             *fit("imsvd_images", photos, *words.split()),
         ],
         cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=400,

@@ -47,7 +47,6 @@ def run_notebook(on_small_data, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
     # The cell that installs finds everything there, and must not reach for anything else.
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
     def run(script, replacements):
         notebook = nbformat.reads(NOTEBOOKS["notebook"](Path(script)).read_text(), as_version=4)

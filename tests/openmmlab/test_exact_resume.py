@@ -406,7 +406,7 @@ def killed(cfg, work_dir, lines, delay):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
     ) as process:
         seen = 0
         for line in process.stdout:
@@ -451,7 +451,7 @@ def test_two_ranks_go_on_exactly(config, tmp_path):
         command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
         command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "imsvd_plugins.cli", "train"]
         command += [str(tmp_path / "config.py"), "--launcher", "pytorch", "--work-dir", str(work_dir)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
 

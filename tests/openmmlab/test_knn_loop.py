@@ -127,7 +127,7 @@ class TestCommand:
 
     def test_two_ranks_find_the_same(self, pretrained, tmp_path):
         checkpoint, found = pretrained
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONFAULTHANDLER": "1"}
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONFAULTHANDLER": "1"}
         command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
         command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
         # The script that `mim test` starts.

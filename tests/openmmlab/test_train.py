@@ -150,7 +150,7 @@ class TestSeveralCPUProcesses:
         assert seen == ["gloo", None]
 
     def test_torchrun_trains_on_two_ranks(self, tmp_path):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONFAULTHANDLER": "1"}
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONFAULTHANDLER": "1"}
         command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
         command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
         command += ["-m", "imsvd_plugins.cli", "train", IMSVD, "--launcher", "pytorch", "--work-dir", str(tmp_path)]

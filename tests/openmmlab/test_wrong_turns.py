@@ -438,7 +438,7 @@ def test_mmpretrains_own_tool_stops_too(main):
 
 
 def test_the_line_comes_last_and_all_ranks_exit(tmp_path):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
     command += ["--rdzv-endpoint", "localhost:0", "--log-dir", str(tmp_path / "ranks"), "--redirects", "3"]
     command += [

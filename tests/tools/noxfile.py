@@ -66,7 +66,7 @@ def run_tests(session: nox.Session, *arguments: str) -> None:
     session.chdir(ROOT)
     freeze = ("uv", "pip", "list") if session.venv_backend == "uv" else ("python", "-m", "pip", "list")
     session.run(*freeze, external=True)
-    environment = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {"CUDA_VISIBLE_DEVICES": ""}
     session.run("pytest", "-q", "-p", "no:cacheprovider", *(session.posargs or arguments), env=environment)
     shutil.rmtree(session.virtualenv.location)
 
