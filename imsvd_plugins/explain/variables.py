@@ -115,7 +115,7 @@ class VariableStatistics:
         """Joint distribution ``(MK, MK)``, first view by second; each block sums to 1."""
         found = np.empty(self._joint.shape, dtype=np.float32)
         for start in range(0, len(found), _ROWS):
-            found[start : start + _ROWS] = (self._joint[start : start + _ROWS] / self.num_images).cpu()
+            found[start : start + _ROWS] = (self._joint[start : start + _ROWS] / self.num_images).numpy(force=True)
         return found
 
     def free_joint(self) -> None:

@@ -189,9 +189,14 @@ def _expected(annotation: Any) -> tuple[list[Any], int]:
     """The classes that an argument takes, and the number of positional arguments with which it calls them."""
     options = [annotation] if get_origin(annotation) is Callable else get_args(annotation) or [annotation]
     for option in options:
-        if get_origin(option) is Callable and inspect.isclass(get_args(option)[1]):
+        if get_origin(option) is Callable and _is_class(get_args(option)[1]):
             return [get_args(option)[1]], len(get_args(option)[0])
-    return [option for option in options if inspect.isclass(option) and option is not NoneType], 0
+    return [option for option in options if _is_class(option) and option is not NoneType], 0
+
+
+def _is_class(annotation: Any) -> bool:
+    # Python 3.10 takes list[int] for a class.
+    return inspect.isclass(annotation) and get_origin(annotation) is None
 
 
 def _annotation(cls: Any, name: str) -> Any:
@@ -204,7 +209,7 @@ def _annotation(cls: Any, name: str) -> Any:
 def _shown(annotation: Any) -> str:
     if annotation is None:
         return "of another type"
-    text = annotation.__name__ if inspect.isclass(annotation) else str(annotation)
+    text = annotation.__name__ if _is_class(annotation) else str(annotation)
     return re.sub(r"[A-Za-z_][\w.]*\.(\w+)", r"\1", text).replace("NoneType", "None")
 
 
