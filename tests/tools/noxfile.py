@@ -122,7 +122,7 @@ def openmmlab(session: nox.Session, family: str) -> None:
 def lowest(session: nox.Session) -> None:
     """All tests, with the oldest version of everything that pyproject.toml allows."""
     # pyparsing 3.3 warns of how old versions of matplotlib call it; tests build and install a package with pip.
-    session.install("--resolution", "lowest-direct", "-e", f"{ROOT}[test]", "pyparsing<3.3", "pip>=24")
+    session.install("--resolution", "lowest-direct", "-e", f"{ROOT}[test]", "pyparsing>=3.1,<3.3", "pip>=24")
     # The newest versions of what these packages import warn of how they do it.
     run_tests(session, "-W", "default")
 
