@@ -79,7 +79,7 @@ def pinned(**versions: str) -> list[str]:
 @nox.parametrize("python,torch", [("3.11", torch) for torch in TORCH] + [(python, CURRENT) for python in PYTHONS])
 def core(session: nox.Session, torch: str) -> None:
     """functional, losses and plugins, which need torch alone."""
-    tools = ("pytest>=8.2", "pytest-xdist>=3.7", "hypothesis>=6.100")
+    tools = ("pytest>=8.2", "pytest-xdist>=3.8", "hypothesis>=6.100")
     session.install("-e", f"{ROOT}", "numpy", *tools, *pinned(torch=torch))
     names = ("functional", "losses", "plugins.py")
     run_tests(
