@@ -1,5 +1,6 @@
 """Wrong turns of a user of `imsvd-plugins lightly`, and the one line that the user sees."""
 
+import logging
 import re
 import sys
 
@@ -228,8 +229,10 @@ def test_checkpoints_may_be_turned_off(folder):
     assert not list(folder.rglob("*.ckpt"))
 
 
-def test_data_without_labels_and_number_of_classes_train_without_an_online_classifier(folder, caplog):
+def test_data_without_labels_and_number_of_classes_train_without_an_online_classifier(folder, caplog, monkeypatch):
     (folder / "theirs.py").write_text(THEIRS.replace("* 2, 0)", "* 2,)"))
+    # It has a handler of its own if Lightning was imported before there was any other.
+    monkeypatch.setattr(logging.getLogger("pytorch_lightning"), "propagate", True)
     main(["fit", "--config", "run.yaml", "--data", "theirs.Plain"])
     assert "There is no online classifier, because num_classes is None: labels are not looked at." in caplog.messages
     assert list(folder.rglob("last.ckpt"))
