@@ -176,7 +176,7 @@ def test_tuning_never_opens_the_test_images(benchmarks, without_test_images, tmp
     options += ["--methods", "imsvd_k16"]
     small_search.main([str(option) for option in options])
     (trials,) = json.loads((tmp_path / "search.json").read_text()).values()
-    assert len(trials) == 8
+    assert len(trials) == 7
     complete = [trial for trial in trials if trial["state"] == "complete"]
     for trial in complete:
         assert trial["score"] == pytest.approx((trial["metrics"]["knn20"] + trial["metrics"]["linear"]) / 2)
@@ -184,8 +184,8 @@ def test_tuning_never_opens_the_test_images(benchmarks, without_test_images, tmp
     capsys.readouterr()
     small_search.main(["--work-dir", str(tmp_path), "--show"])
     output = capsys.readouterr().out
-    assert f"| {'imsvd_k16':<18} |    8/8 |" in output
-    assert output.count("x") >= 8
+    assert f"| {'imsvd_k16':<18} |    7/7 |" in output
+    assert output.count("x") >= 7
 
 
 def test_test_images_are_opened_for_the_table_alone(benchmarks, packed):
@@ -207,7 +207,7 @@ def test_test_images_are_opened_for_the_table_alone(benchmarks, packed):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_method_gets_eight_different_trials_around_its_best_rate(benchmarks, seed):
+def test_a_method_gets_seven_different_trials_around_its_best_rate(benchmarks, seed):
     from small_search import next_parameters
 
     draw, scores = random.Random(seed), {}
@@ -215,9 +215,9 @@ def test_a_method_gets_eight_different_trials_around_its_best_rate(benchmarks, s
         assert parameters not in scores
         assert -2 <= parameters[0] <= 2
         scores[parameters] = draw.random()
-    assert len(scores) == 8
+    assert len(scores) == 7
     *rates, (first, less), (second, more) = scores
-    assert len({rate for rate, decay in rates}) == 6
+    assert len({rate for rate, decay in rates}) == 5
     assert first == second == max(rates, key=scores.get)[0]
     assert (less, more) == (-1, 1)
 
@@ -225,17 +225,16 @@ def test_a_method_gets_eight_different_trials_around_its_best_rate(benchmarks, s
 @pytest.mark.parametrize(
     ("peak", "rates"),
     [
-        (0.1, [0, 1, -1, 0.5, -0.5, 0.25]),
-        (0.9, [0, 1, -1, 1.5, 0.5, 0.75]),
-        (2.0, [0, 1, -1, 1.5, 0.5, 2]),
-        (-3.0, [0, 1, -1, -0.5, -1.5, -2]),
+        (0.1, [0, 1, -1, 0.5, -0.5]),
+        (0.9, [0, 1, -1, 1.5, 0.5]),
+        (-3.0, [0, 1, -1, -0.5, -1.5]),
     ],
 )
-def test_rates_close_in_on_the_best_or_follow_it_outwards(benchmarks, peak, rates):
+def test_rates_close_in_on_the_best_from_both_sides(benchmarks, peak, rates):
     from small_search import next_parameters
 
     scores = {}
-    for _ in range(6):
+    for _ in range(5):
         rate, decay = next_parameters(scores)
         scores[rate, decay] = -abs(rate - peak)
     assert [rate for rate, _ in scores] == rates
@@ -286,12 +285,12 @@ def test_an_interrupted_search_goes_on_and_repeats_no_finished_trial(fake_search
     storage = fake_search("simclr", "imsvd_k32")
     assert fake_search.trained[4] == ("simclr", 1, 0)
     del fake_search.trained[3]
-    assert len(fake_search.trained) == len(set(fake_search.trained)) == 16
+    assert len(fake_search.trained) == len(set(fake_search.trained)) == 14
     summary = small_search.summarize(storage)
-    assert {method: len(trials) for method, trials in summary.items()} == {"imsvd_k32": 8, "simclr": 8}
+    assert {method: len(trials) for method, trials in summary.items()} == {"imsvd_k32": 7, "simclr": 7}
     assert [trial["state"] for trial in summary["simclr"][:2]] == ["complete", "diverged"]
     assert fake_search("simclr", "imsvd_k32")
-    assert len(fake_search.trained) == 16
+    assert len(fake_search.trained) == 14
 
 
 def test_a_trial_that_was_killed_is_repeated(fake_search, tmp_path):
@@ -305,7 +304,7 @@ def test_a_trial_that_was_killed_is_repeated(fake_search, tmp_path):
     study.ask()  # and the process ends
     fake_search("simclr")
     assert fake_search.trained[4:].count(("simclr", 0, 0)) == 1
-    assert len(fake_search.trained[4:]) == 8
+    assert len(fake_search.trained[4:]) == 7
 
 
 def test_runs_leave_a_file_each_and_a_table_with_paired_differences(benchmark, capsys):
