@@ -18,6 +18,7 @@ class Recipe:
 
     learning_rate: float  # for a batch of 256
     weight_decay: float
+    decay_norms: bool = True  # whether biases and the weights of norms decay too
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,16 @@ class Method(BenchmarkModule):
         return [optim], [CosineWarmupScheduler(optim, warmup, epochs)]
 
     def configure_recipe(self, params):
+        groups = [{"params": params}]
+        if not self.recipe.decay_norms:
+            # A target network has parameters too, which are not trained.
+            decayed, rest = utils.get_weight_decay_parameters([self])
+            groups = [
+                {"params": [parameter for parameter in decayed if parameter.requires_grad]},
+                {"params": [parameter for parameter in rest if parameter.requires_grad], "weight_decay": 0.0},
+            ]
         optim = torch.optim.SGD(
-            params,
+            groups,
             lr=self.recipe.learning_rate * self.batch_size / 256,
             momentum=0.9,
             weight_decay=self.recipe.weight_decay,

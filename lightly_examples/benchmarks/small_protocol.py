@@ -30,6 +30,7 @@ from methods import (
     VICRegModel,
 )
 from newer_methods import FroSSLModel, LeJEPAModel, MMCRModel, VISRegModel
+from pytorch_lightning.callbacks import EMAWeightAveraging
 from torch import nn
 from torch.utils.data import Subset
 
@@ -84,6 +85,8 @@ class Run:
     weight_decay: float
     views: int = 2
     settings: dict[str, Any] = field(default_factory=dict)  # of the method, beside those of its entry
+    average: float | None = None  # decay of an average of the weights over the steps, which is then evaluated
+    decay_norms: bool = True  # whether biases and the weights of norms decay too
     epochs: int = 30
     batch_size: int = 256
     seed: int = 0
@@ -91,8 +94,9 @@ class Run:
 
 def row_name(run):
     """What a run is called in a table: its method, and the settings in which it differs from its entry."""
-    views = {"views": run.views} if run.views != ENTRIES[run.method].views else {}
-    return " ".join([run.method, *(f"{key}={value}" for key, value in {**views, **run.settings}.items())])
+    usual = {"views": ENTRIES[run.method].views, "average": None, "decay_norms": True}
+    unusual = {key: value for key, default in usual.items() if (value := getattr(run, key)) != default}
+    return " ".join([run.method, *(f"{key}={value}" for key, value in {**unusual, **run.settings}.items())])
 
 
 def quiet():
@@ -162,7 +166,7 @@ def make_model(run):
         batch_size=run.batch_size,
         learning_rate=run.learning_rate,
         features=8 * WIDTH,
-        recipe=Recipe(run.learning_rate, run.weight_decay),
+        recipe=Recipe(run.learning_rate, run.weight_decay, run.decay_norms),
     )
     return entry.model(setup, **run.settings)
 
@@ -187,6 +191,8 @@ def train(run, loaders, callbacks=()):
     # Again: heads draw differently, and a seed should mean the same images and views for all methods.
     pl.seed_everything(run.seed, workers=True, verbose=False)
     cost = Cost()
+    if run.average is not None:
+        callbacks = [*callbacks, EMAWeightAveraging(decay=run.average)]
     if ENTRIES[run.method].trained:
         trainer = pl.Trainer(
             max_epochs=run.epochs,

@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 from results import write_json
 from run import at_least, check_work_dir
 from small_protocol import ENTRIES, NUM_CLASSES, Run, make_loaders, quiet, split_indices, train
-from small_tables import print_search
+from small_tables import search_tables
 
 # Each group is searched breadth first.
 GROUPS = (
@@ -191,7 +191,8 @@ def main(arguments=None):
     if options.show:
         if not journal.exists():
             parser.error(f"--work-dir {options.work_dir} holds no search.journal: no search has begun there.")
-        print_search(summarize(JournalStorage(JournalFileBackend(str(journal)))), TRIALS)
+        summary = summarize(JournalStorage(JournalFileBackend(str(journal))))
+        print(*search_tables(summary, TRIALS), sep="\n")
         return
     if options.data is None:
         parser.error("--data is needed to search.")
@@ -218,7 +219,7 @@ def main(arguments=None):
     def after_trial():
         summary = summarize(storage)
         write_json(options.work_dir / "search.json", summary)
-        print_search(summary, TRIALS)
+        print(*search_tables(summary, TRIALS), sep="\n", flush=True)
 
     search(storage, options.methods, make_method_loaders, options.epochs, options.batch_size, after_trial)
 

@@ -10,7 +10,7 @@ draws a figure of each sweep.
 
 import argparse
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from results import read_json
 from run import at_least
 from small_benchmark import run_pending
 from small_protocol import Run, make_model, row_name
-from small_tables import best_trial, draw_sweep, print_sweep
+from small_tables import best_trial, draw_sweep, sweep_table
 
 BATCH = 256
 
@@ -29,30 +29,18 @@ class Point:
     """A setting of a method; what it does not name is the method's default."""
 
     label: str
-    method: str = "imsvd_k16"
-    settings: dict[str, Any] = field(default_factory=dict)
-    views: int = 2
-    batch_size: int = BATCH
-    line: str = ""  # of a figure with several lines
+    method: str
+    line: str  # of a figure with several lines
+    changes: dict[str, Any]  # of fields of the Run
 
-    def run(self, tuned, epochs, seed):
-        """The run of this setting, with the tuned rate and weight decay of its method.
+    def run(self, learning_rate, weight_decay, epochs, seed):
+        """The run of this setting."""
+        return Run(self.method, learning_rate, weight_decay, epochs=epochs, seed=seed, **self.changes)
 
-        Raises:
-            ValueError: If the search has no complete trial of the method.
-        """
-        if (best := best_trial(tuned.get(self.method, []))) is None:
-            raise ValueError(f"--tuned holds no complete trial of {self.method}.")
-        return Run(
-            self.method,
-            learning_rate=best["learning_rate"],
-            weight_decay=best["weight_decay"],
-            views=self.views,
-            settings=self.settings,
-            epochs=epochs,
-            batch_size=self.batch_size,
-            seed=seed,
-        )
+
+def point(label, method="imsvd_k16", line="", **changes):
+    """A `Point` from the fields of the Run that it changes."""
+    return Point(str(label), method, line, changes)
 
 
 @dataclass(frozen=True)
@@ -66,12 +54,12 @@ class Sweep:
 
 def _imsvd(name, values, default):
     """Points of one setting of IMSVD; its default is a run without settings."""
-    return tuple(Point(f"{value:g}", settings={} if value == default else {name: value}) for value in values)
+    return tuple(point(f"{value:g}", settings={} if value == default else {name: value}) for value in values)
 
 
-def _hsic(name, values, default):
-    """Points of one setting of SSL-HSIC with a target."""
-    return tuple(Point(f"{value}", "ssl_hsic", settings={} if value == default else {name: value}) for value in values)
+def _hsic(name, values, default, method="ssl_hsic_no_target"):
+    """Points of one setting of SSL-HSIC; without a target the loss alone decides, and a step costs less."""
+    return tuple(point(value, method, settings={} if value == default else {name: value}) for value in values)
 
 
 SWEEPS = {
@@ -80,48 +68,70 @@ SWEEPS = {
         "IMSVD: batch and bins K",
         "batch size",
         tuple(
-            Point(f"{batch}", settings={} if bins == 16 else {"num_bins": bins}, batch_size=batch, line=f"K = {bins}")
+            point(batch, settings={} if bins == 16 else {"num_bins": bins}, batch_size=batch, line=f"K = {bins}")
             for bins in (8, 16, 32)
-            for batch in (64, 128, 256, 512)
+            for batch in (64, 256, 512)
         ),
     ),
     "variables": Sweep(
         "IMSVD: variables M of 16 bins",
         "variables",
         tuple(
-            Point(f"{dim // 16}", settings={} if dim == 1024 else {"output_dim": dim}) for dim in (256, 512, 1024, 2048)
+            point(f"{dim // 16}", settings={} if dim == 1024 else {"output_dim": dim}) for dim in (256, 512, 1024, 2048)
         ),
     ),
-    "temperature": Sweep("IMSVD: temperature", "temperature", _imsvd("temperature", (0.25, 0.5, 1.0, 2.0, 4.0), 1.0)),
+    "temperature": Sweep("IMSVD: temperature", "temperature", _imsvd("temperature", (0.1, 0.25, 0.5, 1.0, 2.0), 1.0)),
+    "invariance": Sweep(
+        "IMSVD: weight of the invariance", "weight", _imsvd("invariance_weight", (0.25, 0.5, 1.0, 2.0, 4.0), 1.0)
+    ),
     "terms": Sweep(
         "IMSVD: each term off",
         "terms",
         (
-            Point("all"),
-            Point("no diagonal", settings={"diagonal_weight": 0.0}),
-            Point("no off-diagonal", settings={"off_diagonal_weight": 0.0}),
-            Point("no invariance", settings={"invariance_weight": 0.0}),
+            point("all"),
+            point("no diagonal", settings={"diagonal_weight": 0.0}),
+            point("no off-diagonal", settings={"off_diagonal_weight": 0.0}),
+            point("no invariance", settings={"invariance_weight": 0.0}),
         ),
     ),
-    "views": Sweep("IMSVD: views", "views", tuple(Point(f"{views}", views=views) for views in (2, 3, 4, 5, 6))),
+    "training": Sweep(
+        "Averaged weights, and norms and biases without weight decay",
+        "",
+        tuple(
+            point(label, method, line=line, **changes)
+            for line, method in (("IMSVD", "imsvd_k16"), ("SSL-HSIC", "ssl_hsic"))
+            for label, changes in (
+                ("as shipped", {}),
+                ("averaged weights", {"average": 0.99}),
+                ("norms not decayed", {"decay_norms": False}),
+            )
+        ),
+    ),
+    "views": Sweep("IMSVD: views", "views", tuple(point(views, views=views) for views in (2, 3, 4, 5, 6))),
     "target": Sweep(
-        "SSL-HSIC: target network", "", (Point("with", "ssl_hsic"), Point("without", "ssl_hsic_no_target"))
+        "SSL-HSIC: target network", "", (point("with", "ssl_hsic"), point("without", "ssl_hsic_no_target"))
     ),
     "momentum": Sweep(
-        "SSL-HSIC: the target's momentum at the start", "momentum", _hsic("momentum", (0.9, 0.97, 0.99, 0.996), 0.99)
+        "SSL-HSIC: the target's momentum at the start",
+        "momentum",
+        _hsic("momentum", (0.9, 0.97, 0.99, 0.996), 0.99, "ssl_hsic"),
     ),
     "features": Sweep(
-        "SSL-HSIC: random features F", "random features", _hsic("num_features", (64, 256, 512, 2048), 512)
+        "SSL-HSIC without target: random features F",
+        "random features",
+        _hsic("num_features", (64, 256, 512, 2048), 512),
     ),
-    "kernel": Sweep("SSL-HSIC: kernel", "kernel", _hsic("kernel", ("imq", "gaussian", "laplacian", "linear"), "imq")),
-    "gamma": Sweep("SSL-HSIC: weight gamma", "gamma", _hsic("gamma", (0.0, 1.0, 3.0, 10.0), 3.0)),
+    "kernel": Sweep(
+        "SSL-HSIC without target: kernel", "kernel", _hsic("kernel", ("imq", "gaussian", "laplacian", "linear"), "imq")
+    ),
+    "gamma": Sweep("SSL-HSIC without target: weight gamma", "gamma", _hsic("gamma", (0.0, 1.0, 3.0, 10.0), 3.0)),
     "draw": Sweep(
-        "SSL-HSIC: draw and scale",
+        "SSL-HSIC without target: draw and scale",
         "draw, scale",
         tuple(
-            Point(
+            point(
                 f"{draw}, {'learned' if learned else 'fixed'}",
-                "ssl_hsic",
+                "ssl_hsic_no_target",
                 settings=({"features": draw} if draw != "rff" else {}) | ({} if learned else {"learn_scale": False}),
             )
             for draw in ("rff", "orf")
@@ -147,11 +157,13 @@ def make_runs(options):
         ValueError: If it has no complete trial of a method.
     """
     tuned = read_json(options.tuned)
-    points = [point for name in options.sweeps for point in SWEEPS[name].points]
     runs = {}
-    for seed, point in itertools.product(options.seeds, points):
-        run = point.run(tuned, options.epochs, seed)
-        runs[file_of(options.work_dir, run)] = run
+    for seed, name in itertools.product(options.seeds, options.sweeps):
+        for point in SWEEPS[name].points:
+            if (best := best_trial(tuned.get(point.method, []))) is None:
+                raise ValueError(f"--tuned holds no complete trial of {point.method}.")
+            run = point.run(best["learning_rate"], best["weight_decay"], options.epochs, seed)
+            runs[file_of(options.work_dir, run)] = run
     for run in runs.values():
         make_model(run)
     return [(run, file) for file, run in runs.items()]
@@ -161,8 +173,8 @@ def read_sweep(sweep, work_dir):
     """The finished results of a sweep, by line and label."""
     lines = {}
     for point in sweep.points:
-        # The name of the file does not depend on the rate.
-        run = Run(point.method, 1.0, 1.0, point.views, point.settings, batch_size=point.batch_size)
+        # The name of the folder depends on none of these.
+        run = point.run(1.0, 1.0, 1, 0)
         results = [read_json(file) for file in sorted(file_of(work_dir, run).parent.glob("seed*.json"))]
         if results:
             lines.setdefault(point.line, {})[point.label] = results
@@ -173,7 +185,7 @@ def show(work_dir):
     """Print each sweep of which something is finished, and draw it into ``NAME.png``."""
     for name, sweep in SWEEPS.items():
         if lines := read_sweep(sweep, work_dir):
-            print_sweep(sweep.title, lines)
+            print(sweep.title, *sweep_table(lines), "", sep="\n")
             draw_sweep(work_dir / f"{name}.png", sweep.title, sweep.xlabel, lines)
 
 

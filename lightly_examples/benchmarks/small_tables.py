@@ -18,57 +18,90 @@ def read_results(work_dir):
     return rows
 
 
-def print_table(work_dir, reference="simclr"):
-    """Print mean and standard deviation over the seeds, and the differences from a reference, paired by seed."""
-    rows = read_results(work_dir)
-    header = f"| {'Method':<24} | {'Seeds':>5} | " + " | ".join(f"{name:>14}" for name in METRICS.values())
-    header += f" | {'s / step':>8} | {'GByte':>5} |"
-    line = "-" * len(header)
-    print(line, header, line, sep="\n")
-    for row, every in rows.items():
-        results = [result for result in every.values() if "metrics" in result]
+def table(header, rows):
+    """Lines of a Markdown table that reads well in a terminal too: names to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    rule = ["-" * width if column == 0 else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
+    lines = []
+    for name, *values in (header, rule, *rows):
+        padded = (value.rjust(width) for value, width in zip(values, widths[1:], strict=True))
+        lines.append(f"| {' | '.join([name.ljust(widths[0]), *padded])} |")
+    return lines
+
+
+def best_first(rows):
+    """Rows of results by seed, in the order of their mean score; diverged ones last."""
+
+    def score(results):
+        return np.mean(
+            [
+                (result["metrics"]["knn20"] + result["metrics"]["linear"]) / 2 if "metrics" in result else -1.0
+                for result in results.values()
+            ]
+        )
+
+    return dict(sorted(rows.items(), key=lambda item: score(item[1]), reverse=True))
+
+
+def accuracy_table(results_by_name, metrics=tuple(METRICS), memory=True):
+    """Lines of the table of several runs, mean and standard deviation over their seeds.
+
+    Args:
+        results_by_name: Lists of results.
+        metrics: Keys of `METRICS`.
+        memory: Whether to give the largest memory.
+    """
+    header = ["", "Seeds", *(METRICS[metric] for metric in metrics), "s / step"] + ["GByte"] * memory
+    rows = []
+    for name, every in results_by_name.items():
+        results = [result for result in every if "metrics" in result]
         if len(results) < len(every):
-            print(f"| {row:<24} | {len(every):>5} | diverged with {len(every) - len(results)} of the seeds")
+            missing = [f"{len(every) - len(results)} diverged", *[""] * (len(header) - 3)]
+            rows.append([name, str(len(every)), *missing])
             continue
-        cells = [f"{spread([result['metrics'][metric] for result in results]):>14}" for metric in METRICS]
-        seconds = np.mean([result["cost"]["cpu_seconds_per_step"] for result in results])
-        memory = max(result["cost"]["peak_memory_bytes"] for result in results) / 1024**3
-        print(f"| {row:<24} | {len(results):>5} | {' | '.join(cells)} | {seconds:>8.2f} | {memory:>5.1f} |")
-    print(line)
-    for row in rows:
-        if row != reference and reference in rows:
-            print_differences(row, rows[row], reference, rows[reference])
-    print(end="", flush=True)
+        cells = [spread([result["metrics"][metric] for result in results]) for metric in metrics]
+        cells.append(f"{np.mean([result['cost']['cpu_seconds_per_step'] for result in results]):.2f}")
+        if memory:
+            cells.append(f"{max(result['cost']['peak_memory_bytes'] for result in results) / 1024**3:.1f}")
+        rows.append([name, str(len(results)), *cells])
+    return table(header, rows)
 
 
-def print_differences(row, results, reference, others):
-    """Print how much better a row is than a reference with the same seeds."""
+def print_table(work_dir):
+    """Print mean and standard deviation over the seeds, and the differences from SimCLR, paired by seed."""
+    rows = best_first(read_results(work_dir))
+    print(*accuracy_table({row: list(every.values()) for row, every in rows.items()}), sep="\n")
+    print(*difference_lines(rows, "simclr"), sep="\n", flush=True)
+
+
+def difference_lines(rows, reference):
+    """How much better each row is than a reference row with the same seeds, a line each."""
+    others = rows.get(reference, {})
+    return [
+        f"{row} minus {reference}, paired by seed: {', '.join(differences)}"
+        for row, results in rows.items()
+        if row != reference and (differences := paired_differences(results, others))
+    ]
+
+
+def paired_differences(results, others):
+    """The differences of each metric between results of the same seeds; nothing if they share none."""
     seeds = [seed for seed in results if seed in others and "metrics" in results[seed] and "metrics" in others[seed]]
     if not seeds:
-        return
+        return []
     cells = []
     for metric, name in METRICS.items():
         pairs = [(results[seed]["metrics"][metric], others[seed]["metrics"][metric]) for seed in seeds]
         cells.append(f"{name} {spread([ours - theirs for ours, theirs in pairs], '+')}")
-    print(f"{row} minus {reference}, paired by seed: {', '.join(cells)}")
+    return cells
 
 
-def print_sweep(title, lines):
-    """Print a sweep: results by line and label, mean and standard deviation over the seeds."""
-    header = f"| {'':<24} | {'Seeds':>5} | " + " | ".join(f"{name:>14}" for name in METRICS.values())
-    header += f" | {'s / step':>8} |"
-    print(title, header, "-" * len(header), sep="\n")
-    for line, results_of in lines.items():
-        for label, every in results_of.items():
-            results = [result for result in every if "metrics" in result]
-            name = ", ".join(filter(None, (line, label)))
-            if len(results) < len(every):
-                print(f"| {name:<24} | {len(every):>5} | diverged with {len(every) - len(results)} of the seeds")
-                continue
-            cells = [f"{spread([result['metrics'][metric] for result in results]):>14}" for metric in METRICS]
-            seconds = np.mean([result["cost"]["cpu_seconds_per_step"] for result in results])
-            print(f"| {name:<24} | {len(results):>5} | {' | '.join(cells)} | {seconds:>8.2f} |")
-    print(flush=True)
+def sweep_table(lines):
+    """Lines of the table of a sweep, from its results by line and label."""
+    names = {
+        ", ".join(filter(None, (line, label))): results for line, of in lines.items() for label, results in of.items()
+    }
+    return accuracy_table(names, memory=False)
 
 
 def draw_sweep(file, title, xlabel, lines):
@@ -94,7 +127,8 @@ def draw_sweep(file, title, xlabel, lines):
     if any(lines):
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False)
     figure.suptitle(title)
-    figure.savefig(file, dpi=150)
+    # What it shows, so that a test can tell whether it is out of date.
+    figure.savefig(file, dpi=120, metadata={"Description": "\n".join(sweep_table(lines))})
 
 
 def spread(values, sign=""):
@@ -109,28 +143,20 @@ def best_trial(trials):
     return max(complete, key=lambda trial: trial["score"], default=None)
 
 
-def print_search(summary, trials_per_method):
-    """Print each method's best trial, then the scores of all trials."""
-    header = (
-        f"| {'Method':<18} | {'Trials':>6} | {'Rate x default':>14} | {'Weight decay':>12} | "
-        + " | ".join(f"{name:>10}" for name in METRICS.values())
-        + f" | {'s / step':>8} |"
-    )
-    line = "-" * len(header)
-    print(line, header, line, sep="\n")
+def search_tables(summary, trials_per_method):
+    """Lines of each method's best trial, and of the scores of all trials."""
+    header = ["", "Trials", "Rate x default", "Weight decay", *METRICS.values(), "s / step"]
+    rows, scores = [], []
     for method, trials in summary.items():
-        if (best := best_trial(trials)) is None:
-            continue
-        metrics = " | ".join(f"{best['metrics'][metric]:>10.3f}" for metric in METRICS)
-        print(
-            f"| {method:<18} | {len(trials):>4}/{trials_per_method} | {best['rate_times_default']:>14.3g} | "
-            f"{best['weight_decay']:>12.0e} | {metrics} | {best['cost']['cpu_seconds_per_step']:>8.2f} |"
-        )
-    print(line)
-    for method, trials in summary.items():
+        if (best := best_trial(trials)) is not None:
+            count, rate = f"{len(trials)}/{trials_per_method}", f"{best['rate_times_default']:.3g}"
+            metrics = [f"{best['metrics'][metric]:.3f}" for metric in METRICS]
+            seconds = f"{best['cost']['cpu_seconds_per_step']:.2f}"
+            rows.append([method, count, rate, f"{best['weight_decay']:.0e}", *metrics, seconds])
         cells = (
             f"x{trial['rate_times_default']:.3g}, {trial['weight_decay']:.0e}: "
             + (trial["state"] if trial["score"] is None else f"{trial['score']:.3f}")
             for trial in trials
         )
-        print(f"{method}: {'; '.join(cells)}", flush=True)
+        scores.append(f"- {method}: {'; '.join(cells)}")
+    return [*table(header, rows), "", *scores]
