@@ -20,15 +20,18 @@ from imsvd_plugins.lightly import HSICLoss, HSICPredictionHead, HSICProjectionHe
 class IMSVDModel(Method):
     """Projector, bins, learning rate and warm-up of the paper (arXiv 2501.03469) for CIFAR-10.
 
-    ``output_dim`` is the number of logits, and ``loss`` are settings of the IMSVDLoss.
+    ``output_dim`` is the number of logits, ``normalize`` whether they are standardized over the batch, and ``loss`` are
+    settings of the IMSVDLoss.
     """
 
     warmup_epochs = 10
     any_number_of_views = True
 
-    def __init__(self, setup, output_dim=1024, num_bins=32, **loss):
+    def __init__(self, setup, output_dim=1024, num_bins=32, num_layers=3, normalize=False, **loss):
         super().__init__(setup)
-        self.projection_head = IMSVDProjectionHead(setup.features, 1024, output_dim, num_layers=3)
+        self.projection_head = IMSVDProjectionHead(setup.features, 1024, output_dim, num_layers=num_layers)
+        if normalize:
+            self.projection_head.layers.append(nn.BatchNorm1d(output_dim, affine=False))
         self.criterion = IMSVDLoss(num_bins=num_bins, **loss)
 
     def make_optimizer(self, params):

@@ -10,6 +10,8 @@ file says more.
 import argparse
 import itertools
 import multiprocessing
+import os
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -138,11 +140,21 @@ def run_pending(parser, options, settings, make_runs, after_run=lambda: None):
     for run, file in pending:
         print(f"{file.parent.name}, seed {run.seed}: begins", flush=True)
         # A forked process would inherit this one's memory.
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent) as pool:
             result = pool.submit(run_once, run, options.data, settings["evaluate_on"]).result()
         write_json(file, {"settings": settings, **result})
         after_run()
     return len(pending)
+
+
+def end_with_parent():
+    """Make this process end when the one that started it is killed, rather than train for nobody."""
+
+    def wait():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def run_once(run, data, evaluate_on):

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from results import read_json
+from small_protocol import Run, row_name
 from small_search import TRIALS
 from small_sweeps import SWEEPS, read_sweep
 from small_tables import (
@@ -24,13 +25,13 @@ from small_tables import (
 
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parents[2]
-PAGES = tuple(ROOT / page for page in ("README.md", "docs/benchmarks/small.md", "docs/benchmarks/settings.md"))
+PAGES = tuple(ROOT / page for page in ("README.md", "docs/benchmarks/small.md"))
 FIGURES = ROOT / "docs" / "images" / "sweeps"
 BLOCK = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
 
 def blocks():
-    """Lines of Markdown by name: "search", "table", "differences", "summary", "runs", and one of each sweep."""
+    """Lines of Markdown by name, among them one of each sweep."""
     rows = best_first(read_results(RESULTS / "small_benchmark"))
     lists = {row: list(every.values()) for row, every in rows.items()}
     return {
@@ -39,9 +40,20 @@ def blocks():
         "summary": accuracy_table(lists, metrics=("knn20", "linear"), memory=False),
         "differences": [f"- {line}" for line in difference_lines(rows, "simclr")],
         "runs": [what_ran([result for results in lists.values() for result in results])],
+        "tried": tried_table([read_json(file) for file in (RESULTS / "small_tried").glob("*/seed*.json")]),
         **{name: sweep_table(lines) for name, lines in sweeps().items()},
         "sweep_runs": [what_ran([read_json(file) for file in (RESULTS / "small_sweeps").glob("*/seed*.json")])],
     }
+
+
+def tried_table(results):
+    """Lines of a table of single runs with their learning rates, best first."""
+
+    def name(run):
+        return f"{row_name(run)}, rate {run.learning_rate:.2g}"
+
+    rows = best_first({name(Run(**result["run"])): {0: result} for result in results})
+    return accuracy_table({row: list(every.values()) for row, every in rows.items()}, memory=False)
 
 
 def sweeps():

@@ -107,7 +107,20 @@ SWEEPS = {
             )
         ),
     ),
-    "views": Sweep("IMSVD: views", "views", tuple(point(views, views=views) for views in (2, 3, 4, 5, 6))),
+    # Each with the rate that was found for the nearest number of views.
+    "views": Sweep(
+        "IMSVD: views",
+        "views",
+        tuple(
+            point(views, "imsvd_k16") if views == 2 else point(views, "imsvd_k16_views4", views=views)
+            for views in (2, 3, 4, 5, 6)
+        ),
+    ),
+    "hsic_views": Sweep(
+        "SSL-HSIC without target: views",
+        "views",
+        tuple(point(views, "ssl_hsic_no_target", views=views) for views in (2, 4, 6)),
+    ),
     "target": Sweep(
         "SSL-HSIC: target network", "", (point("with", "ssl_hsic"), point("without", "ssl_hsic_no_target"))
     ),

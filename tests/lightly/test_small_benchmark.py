@@ -7,8 +7,10 @@ import math
 import random
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -60,7 +62,9 @@ def benchmark(benchmarks, packed, tmp_path, monkeypatch):
     import small_benchmark
 
     monkeypatch.setattr(small_benchmark, "split_indices", lambda: INDICES)
-    monkeypatch.setattr(small_benchmark, "ProcessPoolExecutor", lambda workers, context: ThreadPoolExecutor(workers))
+    monkeypatch.setattr(
+        small_benchmark, "ProcessPoolExecutor", lambda workers, context, begin: ThreadPoolExecutor(workers)
+    )
 
     def run(*words):
         options = ["--data", packed, "--batch-size", BATCH, "--work-dir", tmp_path / "work", "--epochs", 1, *words]
@@ -432,9 +436,9 @@ def test_search_without_data_or_trials_says_so(benchmarks, tmp_path, capsys, wor
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_the_command_measures_each_run_in_a_process_of_its_own(benchmarks, packed, tmp_path):
-    """With as many images as CIFAR-10 has, all of them the same."""
+@pytest.fixture
+def many_images(packed):
+    """A packed file of as many images as CIFAR-10 has, all of them the same."""
     with np.load(packed) as file:
         content = dict(file)
     size = content["train_offsets"][1]
@@ -442,11 +446,42 @@ def test_the_command_measures_each_run_in_a_process_of_its_own(benchmarks, packe
     content["train_offsets"] = size * np.arange(50_001)
     content["train_labels"] = np.arange(50_000) % 10
     np.savez(packed, **content)
-    words = ["--data", packed, "--methods", "random", "--work-dir", tmp_path / "work"]
+    return packed
+
+
+@pytest.mark.slow
+def test_the_command_measures_each_run_in_a_process_of_its_own(benchmarks, many_images, tmp_path):
+    words = ["--data", many_images, "--methods", "random", "--work-dir", tmp_path / "work"]
     command = [sys.executable, benchmarks / "small_benchmark.py", *words]
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
     result = json.loads((tmp_path / "work" / "random" / "seed0.json").read_text())
     assert result["cost"]["peak_memory_bytes"] > 100 * 1024**2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the run in /proc")
+def test_a_run_ends_when_the_command_is_killed(benchmarks, many_images, tmp_path):
+    words = ["--data", many_images, "--methods", "simclr", "--work-dir", tmp_path / "work"]
+    command = [sys.executable, benchmarks / "small_benchmark.py", *words]
+    process = subprocess.Popen([str(word) for word in command])
+    deadline = time.monotonic() + 120
+
+    def running(pid):
+        try:
+            return "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()  # of a zombie it is empty
+        except OSError:
+            return False
+
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not (workers := [pid for pid in children.read_text().split() if running(pid)]):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    time.sleep(15)  # until it trains
+    process.kill()
+    process.wait()
+    while any(map(running, workers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
 
 
 @pytest.fixture
