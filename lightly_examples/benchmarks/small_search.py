@@ -4,13 +4,15 @@
     python small_search.py --work-dir search --show
 
 Each method gets seven trials of 15 epochs with one seed: its default rate times 1, 10 and 0.1; half a decade above and
-below the best of these; and at the best rate a tenth of the default weight decay and ten times it. The score is the
-mean of kNN (k = 20) and linear accuracy. A trial is pruned if its kNN accuracy after one or two thirds of the epochs is
+below the best of these; and at the best rate a tenth of the default weight decay and ten times it. While the best rate
+is the lowest or the highest of them, the next half decade comes first. The score is the mean of kNN (k = 20) and linear
+accuracy. A trial is pruned if its kNN accuracy after one or two thirds of the epochs is
 below the median of its method's other trials. The same command resumes an interrupted search.
 """
 
 import argparse
 import functools
+import math
 from pathlib import Path
 
 import optuna
@@ -52,7 +54,13 @@ def next_parameters(scores):
     for rate in (best + 0.5, best - 0.5):
         if (rate, 0.0) not in scores:
             return rate, 0.0
-    best = max((0.0, 1.0, -1.0, best + 0.5, best - 0.5), key=lambda rate: scores[rate, 0.0])
+    rates = sorted(rate for rate, decay in scores if decay == 0.0)
+    best = max(rates, key=lambda rate: scores[rate, 0.0])
+    if len(scores) == TRIALS:
+        return None
+    if len(rates) == len(scores) and best in (rates[0], rates[-1]):
+        # Better ones may lie beyond.
+        return best + math.copysign(0.5, best), 0.0
     for decay in (-1.0, 1.0):
         if (best, decay) not in scores:
             return best, decay
@@ -105,7 +113,7 @@ def make_objective(method, loaders, epochs, batch_size):
 
     def objective(trial):
         # Wide enough for all that next_parameters can ask for.
-        rate = 10 ** trial.suggest_float(RATE, -2.0, 2.0, step=0.5)
+        rate = 10 ** trial.suggest_float(RATE, -3.0, 3.0, step=0.5)
         decay = 10 ** trial.suggest_float(DECAY, -1.0, 1.0, step=1.0)
         print(f"{method}: rate x{rate:.3g}, weight decay x{decay:.3g}", flush=True)
         run = Run(

@@ -248,37 +248,35 @@ def test_test_images_are_opened_for_the_table_alone(benchmarks, packed):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_method_gets_seven_different_trials_around_its_best_rate(benchmarks, seed):
+def test_a_method_gets_seven_different_trials(benchmarks, seed):
     from small_search import next_parameters
 
     draw, scores = random.Random(seed), {}
     while (parameters := next_parameters(scores)) is not None:
         assert parameters not in scores
-        assert -2 <= parameters[0] <= 2
+        assert -3 <= parameters[0] <= 3
         scores[parameters] = draw.random()
     assert len(scores) == 7
-    *rates, (first, less), (second, more) = scores
-    assert len({rate for rate, decay in rates}) == 5
-    assert first == second == max(rates, key=scores.get)[0]
-    assert (less, more) == (-1, 1)
 
 
 @pytest.mark.parametrize(
-    ("peak", "rates"),
+    ("peak", "rates", "decays"),
     [
-        (0.1, [0, 1, -1, 0.5, -0.5]),
-        (0.9, [0, 1, -1, 1.5, 0.5]),
-        (-3.0, [0, 1, -1, -0.5, -1.5]),
+        (0.1, [0, 1, -1, 0.5, -0.5], [-1, 1]),
+        (0.9, [0, 1, -1, 1.5, 0.5], [-1, 1]),
+        (-1.6, [0, 1, -1, -0.5, -1.5, -2], [-1]),
+        (5.0, [0, 1, -1, 1.5, 0.5, 2, 2.5], []),
     ],
 )
-def test_rates_close_in_on_the_best_from_both_sides(benchmarks, peak, rates):
+def test_rates_close_in_on_the_best_or_follow_it_outwards_before_weight_decay(benchmarks, peak, rates, decays):
     from small_search import next_parameters
 
     scores = {}
-    for _ in range(5):
-        rate, decay = next_parameters(scores)
-        scores[rate, decay] = -abs(rate - peak)
-    assert [rate for rate, _ in scores] == rates
+    while (parameters := next_parameters(scores)) is not None:
+        scores[parameters] = -abs(parameters[0] - peak)
+    assert [rate for rate, decay in scores if decay == 0] == rates
+    best = min(rates, key=lambda rate: abs(rate - peak))
+    assert list(scores)[len(rates) :] == [(best, decay) for decay in decays]
 
 
 @pytest.fixture
