@@ -16,7 +16,7 @@ RECIPES = [
     f"{method}_{data}"
     for method in ("imsvd", "ssl_hsic")
     for data in ("cifar10", "imagenette", "multicrop_imagenette", "images")
-]
+] + ["imsvd_4views_cifar10"]
 # The narrow ResNet-9 of the small protocol, as a class that a YAML file can name.
 BACKBONE = """
 from lightly.models import ResNetGenerator
@@ -64,7 +64,9 @@ def test_yaml(recipe, images, tmp_path, monkeypatch):
     model["projection_head"]["init_args"]["input_dim"] = 128
     model["warmup_epochs"] = EPOCHS // 10
     model["optimizer"]["init_args"]["lr"] *= BATCH / data["batch_size_per_device"]
-    transform = small_view["transform"] if "crop" not in recipe else data["transform"]
+    # The views of larger images would be enlarged ones of these.
+    own = "cifar10" in recipe or "crop" in recipe
+    transform = data["transform"] if own else small_view["transform"]
     if "crop" in recipe:
         transform["init_args"]["crop_sizes"] = [32, 24]
     config["data"] = {

@@ -18,6 +18,7 @@ SMALL = runpy.run_path(str(Path(__file__).parents[1] / "small_cifar10.py"))
 EPOCHS, BATCH = 10, 256
 RECIPES = [
     "imsvd_resnet18_1xb512-coslr-800e_cifar10",
+    "imsvd-4views_resnet18_1xb512-coslr-800e_cifar10",
     "imsvd_resnet18_1xb256-coslr-800e_imagenette",
     "imsvd_resnet18_1xb256-coslr-200e_images",
     "ssl-hsic_resnet18_1xb512-coslr-800e_cifar10",
