@@ -1,4 +1,4 @@
-"""Write the small protocol's results into the documentation: tables between comments, and a figure of each sweep.
+"""Write the small protocol's results into the documentation: tables between comments, and figures.
 
     python small_report.py
 
@@ -17,6 +17,7 @@ from small_tables import (
     accuracy_table,
     best_first,
     difference_lines,
+    draw_search,
     draw_sweep,
     read_results,
     search_tables,
@@ -26,7 +27,8 @@ from small_tables import (
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parents[2]
 PAGES = tuple(ROOT / page for page in ("README.md", "docs/benchmarks/small.md"))
-FIGURES = ROOT / "docs" / "images" / "sweeps"
+FIGURES = ROOT / "docs" / "images" / "small"
+SEARCH = RESULTS / "small_search" / "search.json"
 BLOCK = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
 
@@ -35,7 +37,7 @@ def blocks():
     rows = best_first(read_results(RESULTS / "small_benchmark"))
     lists = {row: list(every.values()) for row, every in rows.items()}
     return {
-        "search": search_tables(read_json(RESULTS / "small_search" / "search.json"), TRIALS),
+        "search": search_tables(read_json(SEARCH), TRIALS),
         "table": accuracy_table(lists),
         "summary": accuracy_table(lists, metrics=("knn20", "linear"), memory=False),
         "differences": [f"- {line}" for line in difference_lines(rows, "simclr")],
@@ -96,6 +98,7 @@ def main():
     for page in PAGES:
         page.write_text(render(page, every))
     FIGURES.mkdir(exist_ok=True)
+    draw_search(FIGURES / "search.png", read_json(SEARCH))
     for name, lines in sweeps().items():
         draw_sweep(FIGURES / f"{name}.png", SWEEPS[name].title, SWEEPS[name].xlabel, lines)
 

@@ -1,5 +1,8 @@
 """Tables of the small protocol: finished runs, and the search."""
 
+import hashlib
+import json
+
 import matplotlib.figure
 import numpy as np
 from results import read_json
@@ -143,8 +146,47 @@ def best_trial(trials):
     return max(complete, key=lambda trial: trial["score"], default=None)
 
 
+def by_best_score(summary):
+    """The search's methods, the best first, and last those without a complete trial."""
+
+    def best_score(item):
+        best = best_trial(item[1])
+        return -1.0 if best is None else best["score"]
+
+    return dict(sorted(summary.items(), key=best_score, reverse=True))
+
+
+def draw_search(file, summary):
+    """Draw the score of this package's methods, and of the others, by the learning rate at the default weight decay."""
+    figure = matplotlib.figure.Figure(figsize=(8, 4.6), layout="constrained")
+    ours_axes, others_axes = figure.subplots(1, 2, sharex=True, sharey=True)
+    for method, trials in by_best_score(summary).items():
+        # The first trial has the default weight decay.
+        scores = {
+            trial["learning_rate"]: 100 * trial["score"]
+            for trial in trials
+            if trial["score"] is not None and trial["weight_decay"] == trials[0]["weight_decay"]
+        }
+        axes = ours_axes if method.startswith(("imsvd", "ssl_hsic")) else others_axes
+        if scores:
+            axes.plot(*zip(*sorted(scores.items()), strict=True), marker="o", markersize=4, label=method)
+    for axes, title in ((ours_axes, "IMSVD and SSL-HSIC"), (others_axes, "Lightly's")):
+        axes.set(title=title, xscale="log", xlabel="learning rate at batch 256")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3)
+    ours_axes.set_ylabel("mean of kNN (20) and linear accuracy (%)")
+    figure.savefig(file, dpi=120, metadata={"Description": digest(summary)})
+
+
+def digest(summary):
+    """A checksum of a search, by which a test can tell whether the figure is out of date."""
+    return hashlib.sha256(json.dumps(summary, sort_keys=True).encode()).hexdigest()
+
+
 def search_tables(summary, trials_per_method):
     """Lines of each method's best trial, and of the scores of all trials."""
+    summary = by_best_score(summary)
     header = ["", "Trials", "Rate x default", "Weight decay", *METRICS.values(), "s / step"]
     rows, scores = [], []
     for method, trials in summary.items():

@@ -1,5 +1,7 @@
 """The documentation's tables and figures of the small protocol are those of the committed results."""
 
+import json
+
 import pytest
 from PIL import Image
 
@@ -26,9 +28,16 @@ def test_every_sweep_has_its_table_and_figure(report):
     sweeps = report.sweeps()
     for name, lines in sweeps.items():
         assert f"<!-- results: {name} -->" in text
-        assert f"sweeps/{name}.png" in text
+        assert f"small/{name}.png" in text
         with Image.open(report.FIGURES / f"{name}.png") as figure:
             assert figure.text["Description"] == "\n".join(sweep_table(lines)), f"{name}.png: run small_report.py"
+
+
+def test_the_figure_is_that_of_the_search(report):
+    from small_tables import digest
+
+    with Image.open(report.FIGURES / "search.png") as figure:
+        assert figure.text["Description"] == digest(json.loads(report.SEARCH.read_text())), "run small_report.py"
 
 
 def test_changed_results_change_the_table(report):
