@@ -46,7 +46,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description="Self-supervised methods on CIFAR-10 with one CPU core.")
     add = parser.add_argument
     add("--data", type=Path, required=True, help=CIFAR10.data_help)
-    add("--methods", nargs="+", choices=ENTRIES, default=list(ENTRIES), help="default: all")
+    add("--methods", nargs="+", choices=ENTRIES, help="default: all, with --tuned those that it has")
     add("--seeds", type=at_least(0), nargs="+", default=[0], help="one run each; default: 0")
     add("--evaluate-on", choices=("test", "validation"), default="test", help="default: %(default)s")
     add("--epochs", type=at_least(1), default=30, help="default: %(default)s")
@@ -77,11 +77,16 @@ def make_runs(options):
     """
     tuned = read_json(options.tuned) if options.tuned else None
     runs = []
-    for method, seed in itertools.product(options.methods, options.seeds):
+    methods = options.methods or list(ENTRIES)
+    if tuned is not None and options.methods is None:
+        for method in [method for method in methods if ENTRIES[method].trained and not best_of(tuned, method)]:
+            print(f"{method}: left out, because --tuned {options.tuned} holds no complete trial of it")
+            methods.remove(method)
+    for method, seed in itertools.product(methods, options.seeds):
         entry = ENTRIES[method]
         rate, decay = entry.learning_rate, entry.weight_decay
         if tuned is not None and entry.trained:
-            if (best := best_trial(tuned.get(method, []))) is None:
+            if (best := best_of(tuned, method)) is None:
                 raise ValueError(f"--tuned {options.tuned} holds no complete trial of {method}.")
             rate, decay = best["learning_rate"], best["weight_decay"]
         run = Run(
@@ -100,6 +105,10 @@ def make_runs(options):
             raise ValueError(f"--views or --set does not fit {method}: {error}") from error
         runs.append((run, options.work_dir / row_name(run).replace(" ", ",") / f"seed{seed}.json"))
     return runs
+
+
+def best_of(tuned, method):
+    return best_trial(tuned.get(method, []))
 
 
 def finished(run, file):

@@ -383,6 +383,18 @@ def test_tuned_rates_are_the_best_trials(benchmark, tmp_path):
     assert (run["learning_rate"], run["weight_decay"]) == (2.0, 1e-3)
 
 
+def test_methods_that_the_search_never_completed_are_left_out_by_name(benchmark, tmp_path, capsys):
+    trial = {"state": "complete", "weight_decay": 1e-3, "learning_rate": 0.5, "score": 0.3}
+    tuned = {"simclr": [trial], "mmcr": [{**trial, "state": "diverged", "score": None}]}
+    (tmp_path / "search.json").write_text(json.dumps(tuned))
+    folder = benchmark("--tuned", tmp_path / "search.json")
+    assert sorted(path.name for path in folder.iterdir()) == ["random", "settings.json", "simclr"]
+    assert "mmcr: left out, because --tuned" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        benchmark("--methods", "mmcr", "--tuned", tmp_path / "search.json")
+    assert "holds no complete trial of mmcr" in capsys.readouterr().err
+
+
 def test_a_diverged_run_is_kept_as_such(benchmark, capsys):
     folder = benchmark("--methods", "byol", "--learning-rate", 1e30, "--epochs", 3)
     assert "The loss is nan" in json.loads((folder / "byol" / "seed0.json").read_text())["diverged"]
