@@ -10,6 +10,7 @@ from lightly.loss.lejepa_loss import lejepa_invariance_loss
 from lightly.models.modules import heads
 from lightly.utils.scheduler import cosine_schedule
 from torch import nn
+from torch.nn import functional
 
 
 class VISRegModel(Method):
@@ -65,7 +66,11 @@ class FroSSLModel(Method):
 
 
 class MMCRModel(MomentumMethod):
-    """Lightly's example for CIFAR-10, with its target network, whose momentum climbs from 0.996 to 1."""
+    """Lightly's example for CIFAR-10, with its target network, whose momentum climbs from 0.996 to 1.
+
+    The projections lie on the unit sphere, as in the paper (arXiv 2303.03307). Without that, as in Lightly's example,
+    the loss has no lower bound, and training diverged at rates of 0.012, 0.12, 0.38 and 1.2.
+    """
 
     any_number_of_views = True
 
@@ -73,8 +78,11 @@ class MMCRModel(MomentumMethod):
         super().__init__(setup)
         self.projection_head = heads.MMCRProjectionHead(setup.features, 512, 128)
         self.make_target()
-        mmcr = MMCRLoss()
-        self.criterion = lambda *z: mmcr(*(torch.stack(half, dim=1) for half in (z[: len(z) // 2], z[len(z) // 2 :])))
+        self.mmcr = MMCRLoss()
+
+    def criterion(self, *z):
+        online, target = functional.normalize(torch.stack(z, dim=1), dim=2).chunk(2, dim=1)
+        return self.mmcr(online, target)
 
     def training_step(self, batch, batch_idx):
         steps = int(self.trainer.estimated_stepping_batches)
