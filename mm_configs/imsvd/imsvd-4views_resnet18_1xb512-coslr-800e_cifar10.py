@@ -1,5 +1,5 @@
 # IMSVD of four views on CIFAR-10 with one GPU: our choice. Every pair of views has its term in the loss.
-# More views make the gradient less noisy, which allows a larger rate; 16 bins fit batches of 256 and 512.
+# In short trainings four views learned more at a rate that is too large for two (docs/benchmarks/small.md).
 _base_ = "./imsvd_resnet18_1xb512-coslr-800e_cifar10.py"
 
 model = dict(head=dict(loss=dict(num_bins=16)))

@@ -257,6 +257,10 @@ def test_a_method_gets_seven_different_trials(benchmarks, seed):
         assert -3 <= parameters[0] <= 3
         scores[parameters] = draw.random()
     assert len(scores) == 7
+    rates = [rate for rate, decay in scores if decay == 0]
+    assert len(rates) >= 5
+    best = max(rates, key=lambda rate: scores[rate, 0])
+    assert list(scores)[len(rates) :] == [(best, decay) for decay in (-1, 1)][: 7 - len(rates)]
 
 
 @pytest.mark.parametrize(
