@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from imsvd_plugins import functional as F
@@ -38,6 +38,7 @@ def plain_imsvd(z_views, num_bins, temperature, weights):
 
 
 @settings(max_examples=60, deadline=None)
+@example((3, 5, 5, 4), 1 / 3, (1.0, 1.0, 1.0), torch.float32, "from_half", [False, False, True, False], 5)
 @given(
     shape=st.tuples(st.integers(2, 4), st.integers(2, 9), st.integers(1, 5), st.integers(2, 6)),
     temperature=st.floats(0.1, 5),
@@ -63,6 +64,9 @@ def test_imsvd_is_autograd_of_the_formula(shape, temperature, weights, dtype, la
     leaves = [z for z in leaves if z.requires_grad]
     if leaves:
         ours, expected = (torch.autograd.grad(loss, leaves) for loss in (terms.loss, plain))
+        if layout == "from_half" and dtype == torch.float32:
+            # The cast's own backward rounds both to float16: two that are close may end on neighbouring numbers.
+            close["rtol"] = torch.finfo(torch.float16).eps
         torch.testing.assert_close(ours, expected, **close)
 
 
