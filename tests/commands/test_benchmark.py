@@ -57,6 +57,18 @@ def test_table_json_and_chart_hold_what_was_asked(tmp_path: Path, capsys: pytest
     assert chart.stat().st_size > 0
 
 
+@pytest.mark.parametrize(("samples", "warned"), [("16", False), ("8", True)])
+def test_a_warning_is_about_the_batch_that_was_asked_for(
+    samples: str, warned: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """K^2 = 64 cells are fine for 16 samples, and too many for 8 or for the few of the step that warms up."""
+    arguments = ["--samples", samples, "--dim", "16", "--bins", "8", "--repeats", "1", "--threads", "1"]
+    assert cli.main(["benchmark", "imsvd", *arguments]) == 0
+    printed = capfd.readouterr().err
+    assert printed.count("TooManyBinsWarning") == warned
+    assert f"a batch of {samples}:" in printed or not warned
+
+
 def test_two_ranks_halve_the_products_and_send_what_the_division_of_rows_needs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import time
+import warnings
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from imsvd_plugins.commands.benchmark.candidates import Step, make_step
 from imsvd_plugins.commands.benchmark.settings import Settings
 from imsvd_plugins.commands.benchmark.traffic import Traffic
+from imsvd_plugins.losses import TooManyBinsWarning
 
 _STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -67,7 +69,10 @@ def _measure(loss: str, settings: Settings, rank: int, store: str) -> Measuremen
         small = settings._replace(
             samples=4 * settings.ranks, dim=settings.bins * max(2, settings.ranks), features=2, repeats=1
         )
-        make_step(loss, small, rank, device)()
+        with warnings.catch_warnings():
+            # Of these few samples, not of the batch that the user asks about.
+            warnings.simplefilter("ignore", TooManyBinsWarning)
+            make_step(loss, small, rank, device)()
 
         step = make_step(loss, settings, rank, device)
         memory_bytes, first_seconds = first_step(step, device)
