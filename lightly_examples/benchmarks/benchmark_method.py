@@ -53,9 +53,15 @@ class Method(BenchmarkModule):
     def loss(self, *z):
         """The criterion in float32: under autocast to bfloat16 its products would lose what it compares."""
         with torch.autocast(self.device.type, enabled=False):
-            loss = self.criterion(*(z_.float() for z_ in z))
-        self.log("train_loss_ssl", loss)
+            terms = self.terms(*(z_.float() for z_ in z))
+        loss = terms.pop("loss")
+        means = {"train_loss_ssl": loss, **{f"train_{name}": term for name, term in terms.items()}}
+        self.log_dict(means, on_step=False, on_epoch=True, batch_size=len(z[0]))
         return loss
+
+    def terms(self, *z):
+        """The loss, and whatever else is worth a curve, by name."""
+        return {"loss": self.criterion(*z)}
 
     def training_step(self, batch, batch_idx):
         views, _, _ = batch

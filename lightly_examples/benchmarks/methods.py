@@ -34,6 +34,9 @@ class IMSVDModel(Method):
             self.projection_head.layers.append(nn.BatchNorm1d(output_dim, affine=False))
         self.criterion = IMSVDLoss(num_bins=num_bins, **loss)
 
+    def terms(self, *z):
+        return self.criterion.forward_components(*z)._asdict()
+
     def make_optimizer(self, params):
         return torch.optim.SGD(params, lr=0.1 * self.batch_size / 256, momentum=0.9, weight_decay=5e-4)
 

@@ -5,7 +5,6 @@ same. A run trains to its last epoch, is evaluated once, and its result says all
 """
 
 import logging
-import math
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -31,6 +30,7 @@ from methods import (
 )
 from newer_methods import FroSSLModel, LeJEPAModel, MMCRModel, VISRegModel
 from pytorch_lightning.callbacks import EMAWeightAveraging
+from small_callbacks import Curves, StopDiverged
 from torch import nn
 from torch.utils.data import Subset
 
@@ -180,7 +180,7 @@ def train(run, loaders, callbacks=()):
         callbacks: More of Lightning's callbacks.
 
     Returns:
-        The result as a dictionary of JSON's types: the run, metrics, cost, and versions.
+        The result as a dictionary of JSON's types: the run, metrics, cost, curves, and versions.
 
     Raises:
         DivergedError: If the loss or the features become infinite or NaN.
@@ -190,7 +190,7 @@ def train(run, loaders, callbacks=()):
     model = make_model(run)
     # Again: heads draw differently, and a seed should mean the same images and views for all methods.
     pl.seed_everything(run.seed, workers=True, verbose=False)
-    cost = Cost()
+    cost, curves = Cost(), Curves()
     if run.average is not None:
         callbacks = [*callbacks, EMAWeightAveraging(decay=run.average)]
     if ENTRIES[run.method].trained:
@@ -203,7 +203,7 @@ def train(run, loaders, callbacks=()):
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[cost, StopDiverged(), *callbacks],
+            callbacks=[cost, curves, StopDiverged(), *callbacks],
         )
         try:
             trainer.fit(model, loaders.train, loaders.test)
@@ -216,14 +216,6 @@ def train(run, loaders, callbacks=()):
         "run": asdict(run),
         "cost": cost.summary(),  # before kNN, which needs more memory than training
         "metrics": evaluate(model.backbone, loaders.knn, loaders.test, NUM_CLASSES),
+        "curves": curves.values,
         "environment": environment(),
     }
-
-
-class StopDiverged(pl.Callback):
-    """Ends a run whose loss is infinite or NaN."""
-
-    def on_train_epoch_end(self, trainer, pl_module):
-        loss = trainer.callback_metrics["train_loss_ssl"].item()
-        if not math.isfinite(loss):
-            raise DivergedError(f"The loss is {loss} after epoch {trainer.current_epoch + 1}.")

@@ -119,6 +119,19 @@ def test_the_same_seed_gives_the_same_losses_and_another_seed_others(make_loader
     assert first == again != other
 
 
+def test_curves_are_means_over_each_epoch_and_show_the_terms_of_imsvd(make_loaders):
+    from small_protocol import Run, train
+
+    losses = []
+    spy = LambdaCallback(on_train_batch_end=lambda trainer, module, step, *rest: losses.append(step["loss"].item()))
+    curves = train(Run("imsvd_k16", 0.1, 5e-4, epochs=2, batch_size=BATCH), make_loaders(), [spy])["curves"]
+    loss = curves["train_loss_ssl"]
+    assert loss == pytest.approx([np.mean(losses[:2]), np.mean(losses[2:])])
+    assert set(curves) == {"train_loss_ssl", "train_diagonal", "train_off_diagonal", "train_invariance"}
+    terms = [curves[f"train_{term}"] for term in ("diagonal", "off_diagonal", "invariance")]
+    assert np.sum(terms, axis=0) == pytest.approx(loss, rel=1e-5)
+
+
 def test_learning_rate_warms_up_over_a_tenth_of_the_steps_and_falls_by_cosine(make_loaders):
     from small_protocol import Run, train
 
