@@ -18,8 +18,9 @@ from cifar10_benchmark import CIFAR10
 from results import read_json
 from run import at_least
 from small_benchmark import run_pending
+from small_figures import draw_sweep
 from small_protocol import Run, make_model, row_name
-from small_tables import best_trial, draw_sweep, sweep_table
+from small_tables import best_trial, sweep_table
 
 BATCH = 256
 

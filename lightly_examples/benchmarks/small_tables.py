@@ -1,9 +1,5 @@
 """Tables of the small protocol: finished runs, and the search."""
 
-import hashlib
-import json
-
-import matplotlib.figure
 import numpy as np
 from results import read_json
 from small_protocol import Run, row_name
@@ -107,33 +103,6 @@ def sweep_table(lines):
     return accuracy_table(names, memory=False)
 
 
-def draw_sweep(file, title, xlabel, lines):
-    """Draw a sweep: kNN and linear accuracy of every seed, and a line through the means."""
-    labels = list(dict.fromkeys(label for results_of in lines.values() for label in results_of))
-    figure = matplotlib.figure.Figure(figsize=(8, 3.4), layout="constrained")
-    for axes, metric in zip(figure.subplots(1, 2, sharex=True), ("knn20", "linear"), strict=True):
-        for index, (line, results_of) in enumerate(lines.items()):
-            # A diverged run has no metrics.
-            values = {
-                labels.index(label): [100 * result["metrics"][metric] for result in results if "metrics" in result]
-                for label, results in results_of.items()
-            }
-            values = {place: of_seeds for place, of_seeds in values.items() if of_seeds}
-            means = [np.mean(of_seeds) for of_seeds in values.values()]
-            axes.plot(values.keys(), means, f"C{index}", marker="o", markersize=4, label=line or None)
-            for place, of_seeds in values.items():
-                axes.scatter([place] * len(of_seeds), of_seeds, s=12, color=f"C{index}", alpha=0.5)
-        axes.set(title=METRICS[metric], xlabel=xlabel, ylabel="validation accuracy (%)")
-        axes.set_xticks(range(len(labels)), labels)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    if any(lines):
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False)
-    figure.suptitle(title)
-    # What it shows, so that a test can tell whether it is out of date.
-    figure.savefig(file, dpi=120, metadata={"Description": "\n".join(sweep_table(lines))})
-
-
 def spread(values, sign=""):
     """Mean, and of several values the standard deviation too."""
     mean = f"{np.mean(values):{sign}.3f}"
@@ -154,34 +123,6 @@ def by_best_score(summary):
         return -1.0 if best is None else best["score"]
 
     return dict(sorted(summary.items(), key=best_score, reverse=True))
-
-
-def draw_search(file, summary):
-    """Draw the score of this package's methods, and of the others, by the learning rate at the default weight decay."""
-    figure = matplotlib.figure.Figure(figsize=(8, 4.6), layout="constrained")
-    ours_axes, others_axes = figure.subplots(1, 2, sharex=True, sharey=True)
-    for method, trials in by_best_score(summary).items():
-        # The first trial has the default weight decay.
-        scores = {
-            trial["learning_rate"]: 100 * trial["score"]
-            for trial in trials
-            if trial["score"] is not None and trial["weight_decay"] == trials[0]["weight_decay"]
-        }
-        axes = ours_axes if method.startswith(("imsvd", "ssl_hsic")) else others_axes
-        if scores:
-            axes.plot(*zip(*sorted(scores.items()), strict=True), marker="o", markersize=4, label=method)
-    for axes, title in ((ours_axes, "IMSVD and SSL-HSIC"), (others_axes, "Lightly's")):
-        axes.set(title=title, xscale="log", xlabel="learning rate at batch 256")
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3)
-    ours_axes.set_ylabel("mean of kNN (20) and linear accuracy (%)")
-    figure.savefig(file, dpi=120, metadata={"Description": digest(summary)})
-
-
-def digest(summary):
-    """A checksum of a search, by which a test can tell whether the figure is out of date."""
-    return hashlib.sha256(json.dumps(summary, sort_keys=True).encode()).hexdigest()
 
 
 def search_tables(summary, trials_per_method):

@@ -34,10 +34,28 @@ def test_every_sweep_has_its_table_and_figure(report):
 
 
 def test_the_figure_is_that_of_the_search(report):
-    from small_tables import digest
+    from small_figures import digest
 
     with Image.open(report.FIGURES / "search.png") as figure:
         assert figure.text["Description"] == digest(json.loads(report.SEARCH.read_text())), "run small_report.py"
+
+
+def test_the_figure_of_the_terms_is_that_of_the_table(report):
+    from small_figures import digest
+
+    if rows := report.imsvd_rows():
+        curves = {name: [result["curves"] for result in results] for name, results in rows.items()}
+        with Image.open(report.FIGURES / "terms.png") as figure:
+            assert figure.text["Description"] == digest(curves), "run small_report.py"
+
+
+def test_the_terms_are_drawn_with_their_bounds(report, tmp_path):
+    from small_figures import draw_terms
+
+    curves = {f"train_{term}": [-1.0, -1.5] for term in ("diagonal", "off_diagonal", "invariance")}
+    draw_terms(tmp_path / "terms.png", {"one": [{"curves": curves}] * 2, "other": [{"curves": curves}]}, 16)
+    with Image.open(tmp_path / "terms.png") as figure:
+        assert figure.width > 900
 
 
 def test_changed_results_change_the_table(report):
