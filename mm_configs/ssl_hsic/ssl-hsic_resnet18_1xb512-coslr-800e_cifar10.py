@@ -9,7 +9,7 @@ _base_ = [
 ]
 
 model = dict(
-    backbone=dict(_delete_=True, type="ResNet_CIFAR", depth=18),
+    backbone=dict(_delete_=True, type="ResNet_CIFAR", depth=18, zero_init_residual=False),
     neck=dict(in_channels=512, hid_channels=1024),
     head=dict(predictor=dict(hid_channels=1024)),
 )

@@ -60,7 +60,8 @@ def test_recipe(recipe, images, tmp_path):
     cfg = Config.fromfile(resolve_config(recipe))
     files = "cifar10" not in recipe
     model = cfg.model
-    model.backbone = BACKBONE
+    zero_init_residual = model.backbone.get("zero_init_residual", True)
+    model.backbone = BACKBONE | {"zero_init_residual": zero_init_residual}
     model.neck.in_channels = 128
     cfg.optim_wrapper.optimizer.lr *= BATCH / cfg.train_dataloader.batch_size
     for scheduler in cfg.param_scheduler:
