@@ -8,6 +8,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmpretrain.models.backbones.resnet import BasicBlock
+from mmpretrain.models.backbones.resnet_cifar import ResNet_CIFAR
 from mmpretrain.registry import DATASETS, MODELS
 from torchvision.transforms import v2 as T
 
@@ -25,8 +27,18 @@ RECIPES = [
     "ssl-hsic_resnet18_1xb256-coslr-800e_imagenette",
     "ssl-hsic_resnet18_1xb256-coslr-200e_images",
 ]
-# As narrow as the small protocol's, with stride 2 at the entrance.
-BACKBONE = {"type": "ResNet_CIFAR", "depth": 18, "base_channels": 16, "stem_channels": 16, "strides": (2, 2, 2, 2)}
+BACKBONE = {"type": "SmallResNet", "depth": 10, "base_channels": 16, "stem_channels": 16}
+
+
+@MODELS.register_module()
+class SmallResNet(ResNet_CIFAR):
+    """The small protocol's network: one block a stage, and stride 2 at the entrance."""
+
+    arch_settings = {10: (BasicBlock, (1, 1, 1, 1))}  # noqa: RUF012
+
+    def _make_stem_layer(self, in_channels, base_channels):
+        super()._make_stem_layer(in_channels, base_channels)
+        self.conv1.stride = (2, 2)
 
 
 @DATASETS.register_module()
