@@ -17,16 +17,19 @@ RECIPES = [
     for method in ("imsvd", "ssl_hsic")
     for data in ("cifar10", "imagenette", "multicrop_imagenette", "images")
 ] + ["imsvd_4views_cifar10"]
-# The narrow ResNet-9 of the small protocol, as a class that a YAML file can name.
+# The narrow ResNet-9 of the small protocol, as a class that a YAML file can name; its residuals begin as the recipe's.
 BACKBONE = """
 from lightly.models import ResNetGenerator
 from torch import nn
 
 
 class NarrowResNet(nn.Sequential):
-    def __init__(self):
+    def __init__(self, zero_init_residual=False):
         resnet = ResNetGenerator("resnet-9", width=16 / 64)
         resnet.conv1.stride = (2, 2)
+        if zero_init_residual:
+            for block in (*resnet.layer1, *resnet.layer2, *resnet.layer3, *resnet.layer4):
+                nn.init.zeros_(block.bn2.weight)
         super().__init__(*list(resnet.children())[:-1], nn.AdaptiveAvgPool2d(1))
 """
 
@@ -60,7 +63,11 @@ def test_yaml(recipe, images, tmp_path, monkeypatch):
     config = yaml.safe_load((EXAMPLES / "configs" / f"{recipe}.yaml").read_text())
     small_view = yaml.safe_load((EXAMPLES / "configs" / "imsvd_cifar10.yaml").read_text())["data"]["init_args"]
     model, data = config["model"]["init_args"], config["data"]["init_args"]
-    model["backbone"] = {"class_path": "narrow_resnet.NarrowResNet"}
+    zero_init_residual = model["backbone"]["init_args"].get("zero_init_residual", True)
+    model["backbone"] = {
+        "class_path": "narrow_resnet.NarrowResNet",
+        "init_args": {"zero_init_residual": zero_init_residual},
+    }
     model["projection_head"]["init_args"]["input_dim"] = 128
     model["warmup_epochs"] = EPOCHS // 10
     model["optimizer"]["init_args"]["lr"] *= BATCH / data["batch_size_per_device"]
