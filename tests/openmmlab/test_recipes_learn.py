@@ -43,22 +43,21 @@ class SmallResNet(ResNet_CIFAR):
 
 @DATASETS.register_module()
 class SmallCIFAR10(torch.utils.data.Dataset):
-    """The decoded images, in the order of colours that a pipeline expects; it stands for files on a disk."""
+    """The decoded RGB images; it stands for the recipe's files on a disk."""
 
-    def __init__(self, packed, pipeline, bgr):
+    def __init__(self, packed, pipeline):
         from mmengine.dataset import Compose
 
         from imsvd_plugins.lightly.packed import PackedImages
 
-        self.images, self.pipeline, self.bgr = PackedImages(packed), Compose(pipeline), bgr
+        self.images, self.pipeline = PackedImages(packed), Compose(pipeline)
 
     def __len__(self):
         return len(self.images)
 
     def __getitem__(self, index):
         image, label = self.images[index]
-        pixels = np.ascontiguousarray(np.array(image)[..., :: -1 if self.bgr else 1])
-        return self.pipeline({"img": pixels, "img_shape": (32, 32), "ori_shape": (32, 32), "gt_label": label})
+        return self.pipeline({"img": np.array(image), "img_shape": (32, 32), "ori_shape": (32, 32), "gt_label": label})
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +69,7 @@ def images(tmp_path_factory):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recipe(recipe, images, tmp_path):
     cfg = Config.fromfile(resolve_config(recipe))
-    files = "cifar10" not in recipe
+    cfg.randomness = {"seed": 0}
     model = cfg.model
     zero_init_residual = model.backbone.get("zero_init_residual", True)
     model.backbone = BACKBONE | {"zero_init_residual": zero_init_residual}
@@ -79,17 +78,11 @@ def test_recipe(recipe, images, tmp_path):
     for scheduler in cfg.param_scheduler:
         scheduler.warm_up = EPOCHS // 10
     cfg.train_cfg.max_epochs = EPOCHS
-    pipeline = cfg.train_dataloader.dataset.pipeline
-    if files:
-        pipeline = pipeline[1:]  # the files are decoded already
-        for transforms in pipeline[0].transforms:
-            transforms[0].scale = 32
-    cfg.train_dataloader.dataset = {
-        "type": "SmallCIFAR10",
-        "packed": str(images),
-        "pipeline": pipeline,
-        "bgr": files,
-    }
+    # The views of larger images would be enlarged and blurred ones of these.
+    small = cfg if "cifar10" in recipe else Config.fromfile(resolve_config(RECIPES[0]))
+    cfg.data_preprocessor = small.data_preprocessor
+    pipeline = small.train_dataloader.dataset.pipeline
+    cfg.train_dataloader.dataset = {"type": "SmallCIFAR10", "packed": str(images), "pipeline": pipeline}
     cfg.train_dataloader |= {"batch_size": BATCH, "num_workers": 0, "persistent_workers": False}
     cfg.train_dataloader.batch_sampler.drop_last = True
     cfg.custom_hooks = []
