@@ -68,6 +68,9 @@ def draw_terms(file, results_by_name, num_bins):
         file: The figure's.
         results_by_name: Lists of results with curves, all with the same number of bins.
         num_bins: That number.
+
+    Returns:
+        The figure.
     """
     figure = matplotlib.figure.Figure(figsize=(9, 3.2), layout="constrained")
     least = {"diagonal": -math.log(num_bins), "off_diagonal": -2 * math.log(num_bins), "invariance": 0.0}
@@ -86,6 +89,7 @@ def draw_terms(file, results_by_name, num_bins):
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", frameon=False, ncols=3)
     curves = {name: [result["curves"] for result in results] for name, results in results_by_name.items()}
     figure.savefig(file, dpi=120, metadata={"Description": digest(curves)})
+    return figure
 
 
 def digest(content):

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -43,19 +44,20 @@ def test_the_figure_is_that_of_the_search(report):
 def test_the_figure_of_the_terms_is_that_of_the_table(report):
     from small_figures import digest
 
-    if rows := report.imsvd_rows():
-        curves = {name: [result["curves"] for result in results] for name, results in rows.items()}
-        with Image.open(report.FIGURES / "terms.png") as figure:
-            assert figure.text["Description"] == digest(curves), "run small_report.py"
+    curves = {name: [result["curves"] for result in results] for name, results in report.imsvd_rows().items()}
+    with Image.open(report.FIGURES / "terms.png") as figure:
+        assert figure.text["Description"] == digest(curves), "run small_report.py"
 
 
 def test_the_terms_are_drawn_with_their_bounds(report, tmp_path):
     from small_figures import draw_terms
 
-    curves = {f"train_{term}": [-1.0, -1.5] for term in ("diagonal", "off_diagonal", "invariance")}
-    draw_terms(tmp_path / "terms.png", {"one": [{"curves": curves}] * 2, "other": [{"curves": curves}]}, 16)
-    with Image.open(tmp_path / "terms.png") as figure:
-        assert figure.width > 900
+    terms = {"train_diagonal": [-1.0, -1.5], "train_off_diagonal": [-3.0, -2.0], "train_invariance": [1.0, 0.5]}
+    figure = draw_terms(tmp_path / "terms.png", {"one": [{"curves": terms}] * 2, "other": [{"curves": terms}]}, 16)
+    for axes, values, bound in zip(figure.axes, terms.values(), (-np.log(16), -2 * np.log(16), 0), strict=True):
+        *curves, least = axes.lines
+        assert [list(curve.get_ydata()) for curve in curves] == [values] * 3
+        assert list(least.get_ydata()) == [bound, bound]
 
 
 def test_changed_results_change_the_table(report):
